@@ -345,7 +345,7 @@ impl<A: Ask> Conversation<'_, A> {
         let content = self.sign(&envelope, content, incoming).await?;
         let raw = Bytes::from(content);
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
-        let digest = move || Digest::of(&digested, trace_bytes);
+        let digest = move || Digest::of(&digested, trace_bytes, digested.len());
         let digest = submitter.host.work(raw.len(), digest).await;
         let message_id = digest.message_id.clone();
         let outcome = match digest.refusal(false) {

@@ -427,8 +427,15 @@ impl<K: Keeper> Receiver<K> {
         }
         let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
         let digest = move || {
+            let is_edited = front.is_edited();
             let trace_bytes = lines.len() + front.put(&mut content, trace_bytes, lines.as_bytes());
-            let digest = Digest::of(&content, trace_bytes);
+            // What a filter writes into the header may be anything.
+            let mail_data = if is_edited {
+                content.len()
+            } else {
+                trace_bytes
+            };
+            let digest = Digest::of(&content, trace_bytes, mail_data);
             (Bytes::from(content), trace_bytes, digest)
         };
         let (raw, trace_bytes, digest) = self.host.work(bytes, digest).await;

@@ -50,20 +50,21 @@ impl Address {
     }
     /// As a path without its brackets, quoted where RFC 5321 §4.1.2 wants that; the pair of `from_path`.
     pub fn to_path(&self) -> String {
-        let is_atom = |letter: char| {
-            letter.is_ascii_alphanumeric()
-                || !letter.is_ascii()
-                || "!#$%&'*+-/=?^_`{|}~".contains(letter)
-        };
-        let is_plain = self
-            .local
-            .split('.')
-            .all(|atom| !atom.is_empty() && atom.chars().all(is_atom));
-        if is_plain {
-            return self.to_string();
+        if self.is_plain() {
+            return format!("{}@{}", self.local, self.domain);
         }
         let escaped = self.local.replace('\\', "\\\\").replace('"', "\\\"");
         format!("\"{escaped}\"@{}", self.domain)
+    }
+    /// Whether the local part is a Dot-string, which needs no quotes (RFC 5321 §4.1.2; RFC 6531 §3.3 adds what is not ASCII).
+    fn is_plain(&self) -> bool {
+        let is_atext = |byte: &u8| match *byte {
+            b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'/' | b'=' | b'?' | b'^'..=b'`' => true,
+            b'{'..=b'~' => true,
+            other => other.is_ascii_alphanumeric() || !other.is_ascii(),
+        };
+        let atoms = self.local.as_bytes().split(|byte| *byte == b'.');
+        { atoms }.all(|atom| !atom.is_empty() && atom.iter().all(is_atext))
     }
     pub fn local(&self) -> &str {
         &self.local

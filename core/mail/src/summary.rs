@@ -9,6 +9,7 @@ mod codec;
 mod envelope;
 mod scan;
 
+use crate::LineEnds;
 use crate::header::Text;
 
 pub use codec::SummaryFault;
@@ -118,13 +119,23 @@ pub const KEPT_FIELDS: [&str; 28] = [
 impl<'a> Summary<'a> {
     /// The digest of one message, short enough to be kept.
     pub fn of(raw: &'a [u8]) -> Summary<'a> {
-        scan::summary(raw, scan::Bounds::KEPT)
+        Summary::of_mail_data(raw, raw.len())
+    }
+
+    /// As `of`, where what begins at `begin` is mail data as SMTP takes it in: there every line but perhaps the last one ends in CRLF
+    /// (RFC 5321 §2.3.8), and no byte is looked at to find out that they do.
+    pub fn of_mail_data(raw: &'a [u8], begin: usize) -> Summary<'a> {
+        let (before, mail_data) = raw.split_at(begin);
+        let mut line_ends = LineEnds::default();
+        line_ends.put(before);
+        line_ends.skip(mail_data);
+        scan::summary(raw, scan::Bounds::KEPT, line_ends.missing())
     }
 
     /// The digest of a message whose kept one is not complete. This one is not complete when the header or the descriptions of its
     /// parts pass `WHOLE_HEADER_BYTES_MAX` or `WHOLE_TEXT_BYTES_MAX`.
     pub fn whole(raw: &'a [u8]) -> Summary<'a> {
-        scan::summary(raw, scan::Bounds::WHOLE)
+        scan::summary(raw, scan::Bounds::WHOLE, crate::line_ends_missing(raw))
     }
 
     /// Whether `bytes`, which `encode` wrote, are of a complete summary of this version. Looks at the first two only.

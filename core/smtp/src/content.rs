@@ -118,7 +118,15 @@ impl Content {
     /// end of `input`; answers how far it came.
     fn take_lines(&mut self, input: &[u8], begin: usize) -> usize {
         let mut at = begin;
-        while let Some(distance) = memchr2(b'\r', b'\n', &input[at..]) {
+        let mut not_plain_until = at;
+        loop {
+            if at >= not_plain_until {
+                at += plain_bytes(&input[at..]);
+                not_plain_until = at + BLOCK_BYTES;
+            }
+            let Some(distance) = memchr2(b'\r', b'\n', &input[at..]) else {
+                break;
+            };
             let hit = at + distance;
             at = hit + 1;
             if input[hit] == b'\n' {
@@ -174,6 +182,37 @@ impl Content {
             None => Ok(self.kept),
         }
     }
+}
+
+/// What is looked at without a branch for each line.
+const BLOCK_BYTES: usize = 256;
+
+/// How many bytes of `rest`, which begins inside a line, are lines that need no closer look: each CR has its LF, each LF its CR, and no line
+/// begins with a dot. Whole blocks only, and never half a line end. Nearly all mail is such: a look at sixteen bytes at once in place of a
+/// search for each line end is a third of what taking a message costs.
+fn plain_bytes(rest: &[u8]) -> usize {
+    let behind = match rest {
+        [] | [b'\n', ..] => return 0,
+        [_, behind @ ..] => behind,
+    };
+    let blocks = rest
+        .chunks_exact(BLOCK_BYTES)
+        .zip(behind.chunks_exact(BLOCK_BYTES));
+    let plain = blocks.take_while(|(block, behind)| is_plain(block, behind));
+    let bytes = plain.count() * BLOCK_BYTES;
+    let is_cut = bytes > 0 && rest[bytes - 1] == b'\r';
+    bytes - usize::from(is_cut)
+}
+
+/// Of a block and the same bytes one place on.
+fn is_plain(block: &[u8], behind: &[u8]) -> bool {
+    let pairs = block.iter().zip(behind);
+    let trouble = pairs.fold(0, |trouble, (byte, next)| {
+        let half = (*byte == b'\r') ^ (*next == b'\n');
+        let dot = (*byte == b'\n') & (*next == b'.');
+        trouble | u8::from(half | dot)
+    });
+    trouble == 0
 }
 
 /// Which of two refusals is answered. Among equals the first; the order is such that the answer does not depend on how the bytes
@@ -324,6 +363,47 @@ mod tests {
             assert!(content.held_bytes() <= 64 * 1_024);
         }
         assert_eq!(content.refusal(), Some(Refusal::TooBig));
+    }
+
+    /// Blocks are looked at as wholes only where a byte at a time would say the same.
+    #[test]
+    fn blocks_make_no_difference() {
+        let pieces: [&[u8]; 9] = [
+            b"\r\n",
+            b"\r\n.",
+            b"\r\n..",
+            b"\r",
+            b"\n",
+            b".",
+            b"\r\n.\r\n",
+            b"\0",
+            b"\r\n\r\n",
+        ];
+        let mut random = fastrand::Rng::with_seed(12);
+        for round in 0..3_000 {
+            let mut input = Vec::new();
+            for _ in 0..random.usize(1..12) {
+                // Around the edges of blocks, and mostly lines that are whole.
+                let run = BLOCK_BYTES - 3 + random.usize(..6);
+                input.resize(input.len() + [run, 1, 70, 2 * run][random.usize(..4)], b'x');
+                let is_whole = round % 3 > 0 && random.u8(..) > 20;
+                let piece = if is_whole {
+                    0
+                } else {
+                    random.usize(..pieces.len())
+                };
+                input.extend_from_slice(pieces[piece]);
+            }
+            for framing in [Framing::Dots, Framing::Chunks] {
+                let mut whole = Content::new(framing, Vec::new(), 5_000);
+                let mut bytes = Content::new(framing, Vec::new(), 5_000);
+                let (taken, ended) = whole.take(&input);
+                let last = input.iter().position(|byte| bytes.take(&[*byte]).1);
+                let at = last.map_or(input.len(), |last| last + 1);
+                assert_eq!((taken, ended), (at, last.is_some()), "{round}");
+                assert_eq!(whole.finish(), bytes.finish(), "{round}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -120,8 +121,21 @@ impl Visit for Fields<'_> {
         let _ = self.name(field).serialize_str(value);
     }
 
+    /// Addresses and the like need no escape: their text is written where it stays, and taken out again if it does need one.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let _ = self.name(field).collect_str(&format_args!("{value:?}"));
+        let _ = self.name(field);
+        let begin = self.0.len();
+        self.0.push(b'"');
+        let _ = write!(self.0, "{value:?}");
+        let text = &self.0[begin + 1..];
+        let needs_escape = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
+        if !text.iter().any(needs_escape) {
+            self.0.push(b'"');
+            return;
+        }
+        let text = String::from_utf8_lossy(text).into_owned();
+        self.0.truncate(begin);
+        let _ = Serializer::new(&mut *self.0).serialize_str(&text);
     }
 }
 

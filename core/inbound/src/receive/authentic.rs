@@ -298,6 +298,11 @@ impl Front {
         self.fields.extend_from_slice(field.as_bytes());
     }
 
+    /// Whether filters change the header.
+    pub(super) fn is_edited(&self) -> bool {
+        !self.edits.is_empty()
+    }
+
     /// Takes out the fields of others that claim to be ours, once; after that scanners may see the message.
     pub(super) async fn unforge(
         &mut self,

@@ -12,7 +12,7 @@ use smtp::{Refusal, Session};
 
 use super::judged::Judged;
 use super::mark::Mark;
-use super::trace;
+use super::trace::{self, Dates};
 
 /// What content is made of on one core: memory that all connections of the box share, ids, a clock.
 pub struct Contents {
@@ -20,11 +20,17 @@ pub struct Contents {
     /// Bytes of content in memory, over all cores.
     budget: Budget,
     ids: Ids,
+    dates: Dates,
 }
 
 impl Contents {
     pub fn new(host: SessionHost, budget: Budget, ids: Ids) -> Contents {
-        Contents { host, budget, ids }
+        Contents {
+            host,
+            budget,
+            ids,
+            dates: Dates::default(),
+        }
     }
 
     /// DATA, or the first BDAT: memory first, for `holder`; then the trace fields in front, in which `hostname` is ours, and `fields` behind
@@ -61,7 +67,7 @@ impl Contents {
                 connection.peer().ip(),
                 connection.tls(),
                 &id,
-                unix_seconds,
+                &self.dates.of(unix_seconds),
             );
             prefix.extend_from_slice(fields);
         }

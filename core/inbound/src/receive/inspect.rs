@@ -34,6 +34,9 @@ pub trait Inspect {
         content: &'a Bytes,
         trace_bytes: usize,
     ) -> Pin<Box<dyn Future<Output = Inspection> + 'a>>;
+
+    /// Whether any server is asked. Else the envelope's addresses are not wanted: to write them costs as much as the look.
+    fn asks(&self) -> bool;
 }
 
 /// What a look into a message came to. Several sources of it are merged by `and`.
@@ -147,17 +150,16 @@ impl<D: Dial> Inspect for Inspector<D> {
             inspection
         })
     }
+
+    fn asks(&self) -> bool {
+        let scanners = &self.scanners;
+        scanners.rspamd.is_some() || scanners.clamd.is_some() || !scanners.filters.is_empty()
+    }
 }
 
 impl<D: Dial> Inspector<D> {
     fn count(&self, scanner: Scanner, outcome: Outcome) {
         self.scanners.counters.note(scanner, outcome);
-    }
-
-    /// Whether any server is asked.
-    fn asks(&self) -> bool {
-        let scanners = &self.scanners;
-        scanners.rspamd.is_some() || scanners.clamd.is_some() || !scanners.filters.is_empty()
     }
 
     fn too_large(&self) -> Inspection {
@@ -349,7 +351,7 @@ impl<D: Dial> Inspector<D> {
     }
 }
 
-/// Inspects `content`, which comes back as it was.
+/// Inspects `content`, which comes back as it was. Where no server is asked the envelope has no addresses.
 pub(super) async fn look(
     host: &SessionHost,
     inspect: &dyn Inspect,
@@ -358,12 +360,14 @@ pub(super) async fn look(
     content: Vec<u8>,
     incoming: &Incoming,
 ) -> (Vec<u8>, Inspection) {
-    let paths = envelope.recipients.iter().map(|recipient| &recipient.path);
-    let recipients: Vec<String> = paths.map(path).collect();
-    let mail_from = match &envelope.reverse_path {
-        ReversePath::Null => String::new(),
-        ReversePath::Address(address) => address.to_path(),
-    };
+    let (mut recipients, mut mail_from) = (Vec::new(), String::new());
+    if inspect.asks() {
+        let paths = envelope.recipients.iter().map(|recipient| &recipient.path);
+        recipients = paths.map(path).collect();
+        if let ReversePath::Address(address) = &envelope.reverse_path {
+            mail_from = address.to_path();
+        }
+    }
     let envelope = scan::Envelope {
         holder: holder::of_peer(client),
         client,

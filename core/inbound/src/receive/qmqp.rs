@@ -198,8 +198,8 @@ impl<K: Keeper> Receiver<K> {
                 recipients: &paths,
             };
             let (host, peer) = (&settings.smtp.hostname, connection.peer().ip());
-            let (id, at) = (&incoming.id, incoming.unix_seconds);
-            trace::put(&mut fields, host, &about, peer, connection.tls(), id, at);
+            let (id, date) = (&incoming.id, mail::text::date(incoming.unix_seconds));
+            trace::put(&mut fields, host, &about, peer, connection.tls(), id, &date);
             trace_bytes = fields.len();
             content.splice(..0, fields);
         }
@@ -215,7 +215,7 @@ impl<K: Keeper> Receiver<K> {
         let raw = Bytes::from(content);
         let bytes = raw.len();
         let work = raw.clone();
-        let digest = move || Digest::of(&work, trace_bytes);
+        let digest = move || Digest::of(&work, trace_bytes, work.len());
         let digest = self.host.work(bytes, digest).await;
         if let Some(refusal) = digest.refusal(mark.is_some()) {
             return Err(No::of(refusal));

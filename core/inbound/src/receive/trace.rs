@@ -1,7 +1,9 @@
 //! Trace fields (RFC 5321 §4.4): Return-Path and Received in front of the content.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use runtime::TlsFacts;
 use smtp::{ForwardPath, ReversePath, Session};
@@ -17,7 +19,7 @@ pub(super) fn write<R>(
     peer: IpAddr,
     tls: Option<&TlsFacts>,
     id: &str,
-    unix_seconds: i64,
+    date: &str,
 ) {
     let envelope = session.envelope().expect("content has an envelope");
     let hello = session.hello();
@@ -28,7 +30,7 @@ pub(super) fn write<R>(
         reverse_path: &envelope.reverse_path,
         recipients: &recipients,
     };
-    put(out, hostname, &about, peer, tls, id, unix_seconds);
+    put(out, hostname, &about, peer, tls, id, date);
 }
 
 /// What a transaction says for its trace fields.
@@ -48,7 +50,7 @@ pub(super) fn put(
     peer: IpAddr,
     tls: Option<&TlsFacts>,
     id: &str,
-    unix_seconds: i64,
+    date: &str,
 ) {
     let About {
         hello,
@@ -56,28 +58,58 @@ pub(super) fn put(
         reverse_path,
         recipients,
     } = about;
+    let put = |out: &mut Vec<u8>, pieces: &[&str]| {
+        for piece in pieces {
+            out.extend_from_slice(piece.as_bytes());
+        }
+    };
     // Writing to a vector cannot fail.
-    let _ = write!(
-        out,
-        "Return-Path: {reverse_path}\r\nReceived: from {hello} ("
-    );
+    let _ = write!(out, "Return-Path: {reverse_path}");
+    put(out, &["\r\nReceived: from ", hello, " ("]);
     let _ = match peer.to_canonical() {
         IpAddr::V4(address) => write!(out, "[{address}]"),
         IpAddr::V6(address) => write!(out, "[IPv6:{address}]"),
     };
-    let _ = write!(out, ")\r\n\tby {hostname} with {with}");
+    put(out, &[")\r\n\tby ", hostname, " with ", with]);
     if let Some(TlsFacts {
         version, cipher, ..
     }) = tls
     {
         let _ = write!(out, " ({version} {cipher})");
     }
-    let _ = write!(out, "\r\n\tid {id}");
+    put(out, &["\r\n\tid ", id]);
     // RFC 5321 §4.4, §7.2: more than one would disclose recipients to each other.
     if let [recipient] = recipients {
         let _ = write!(out, "\r\n\tfor {recipient}");
     }
-    out.extend_from_slice(b"; ");
-    out.extend_from_slice(mail::text::date(unix_seconds).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    put(out, &["; ", date, "\r\n"]);
+}
+
+/// The date of the present second as the fields have it, written once for all messages of that second.
+#[derive(Default)]
+pub(super) struct Dates {
+    last: RefCell<(i64, Rc<str>)>,
+}
+
+impl Dates {
+    pub fn of(&self, unix_seconds: i64) -> Rc<str> {
+        let (second, text) = &mut *self.last.borrow_mut();
+        if *second != unix_seconds || text.is_empty() {
+            (*second, *text) = (unix_seconds, mail::text::date(unix_seconds).into());
+        }
+        text.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_second_has_its_date() {
+        let dates = Dates::default();
+        for seconds in [0, 0, 1, 1_795_305_599, 1] {
+            assert_eq!(*dates.of(seconds), mail::text::date(seconds));
+        }
+    }
 }

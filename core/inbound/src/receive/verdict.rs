@@ -22,8 +22,9 @@ pub struct Digest {
 }
 
 impl Digest {
-    pub fn of(raw: &[u8], trace_bytes: usize) -> Digest {
-        let summary = Summary::of(raw);
+    /// What begins at `trace_bytes` came from outside. What begins at `mail_data` is as SMTP took it in (`Summary::of_mail_data`).
+    pub fn of(raw: &[u8], trace_bytes: usize, mail_data: usize) -> Digest {
+        let summary = Summary::of_mail_data(raw, mail_data);
         Digest {
             name: BodyName::of(raw),
             message_id: message_id(&summary.header),
@@ -77,7 +78,7 @@ mod tests {
 
     #[test]
     fn the_message_id_is_found_cut_and_made_printable() {
-        let id = |text: &str| Digest::of(text.as_bytes(), 0).message_id;
+        let id = |text: &str| Digest::of(text.as_bytes(), 0, text.len()).message_id;
         assert_eq!(
             id("From: a\r\nmessage-id:\r\n <a@b>\r\n\r\nMessage-ID: <c@d>"),
             "<a@b>"

@@ -39,8 +39,8 @@ impl Bounds {
     };
 }
 
-/// The digest of `raw` within `bounds`.
-pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
+/// The digest of `raw` within `bounds`. Its lone line ends were counted before.
+pub(super) fn summary(raw: &[u8], bounds: Bounds, line_ends_missing: u32) -> Summary<'_> {
     // Offsets are 32 bits wide, as RFC822.SIZE is in IMAP4rev1.
     let raw = &raw[..raw.len().min(u32::MAX as usize)];
     let mut scanner = Scanner {
@@ -58,7 +58,7 @@ pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     Summary {
         header: Cow::Owned(header),
         complete: scanner.complete,
-        line_ends_missing: crate::line_ends_missing(raw),
+        line_ends_missing,
         root,
     }
 }
