@@ -232,7 +232,12 @@ impl Scripts {
 
     /// Makes a script the active one; `None`: no script is active from now on.
     pub async fn activate(&self, owner: &Owner, name: Option<&str>) -> Result<(), ScriptFault> {
-        self.change(owner, Purpose::Keep, |list| {
+        // A vacation ends on a full volume too, and a script that is not active can be removed.
+        let purpose = match name {
+            Some(_) => Purpose::Keep,
+            None => Purpose::Delete,
+        };
+        self.change(owner, purpose, |list| {
             let active = match name {
                 Some(name) => Some(list.index_of(name).ok_or(Refusal::Nonexistent)?),
                 None => None,
@@ -291,14 +296,21 @@ impl Scripts {
         inner.tenancy.deleting(GONE_ROWS, attempt).await
     }
 
-    /// Those of whom something is kept, ascending.
-    pub fn owners(&self) -> Vec<Owner> {
+    /// Those of whom something is kept, ascending: at most `count` behind `after`.
+    pub fn owners_after(&self, after: Option<&Owner>, count: usize) -> Vec<Owner> {
         let state = self.inner.state.borrow();
-        let of_keys = state.keys.keys().map(|account| Owner::Account(*account));
-        let of_keys = of_keys.filter(|owner| !state.has_list(owner));
-        let mut owners: Vec<Owner> = state.listed().cloned().chain(of_keys).collect();
+        let with_keys = state.accounts_after(after).take(count);
+        let listed = state.listed_after(after).take(count).cloned();
+        let mut owners: Vec<Owner> = listed.chain(with_keys).collect();
         owners.sort();
+        owners.dedup();
+        owners.truncate(count);
         owners
+    }
+
+    /// All of those.
+    pub fn owners(&self) -> Vec<Owner> {
+        self.owners_after(None, usize::MAX)
     }
 
     /// Lists, and keys of all accounts.

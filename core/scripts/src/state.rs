@@ -3,6 +3,7 @@
 //! What must hold: a text that a list names is in `texts`, in `writing_texts`, or a row of the projection.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use store::{Change as Row, Lsn, Table};
@@ -69,6 +70,23 @@ impl State {
     /// Ascending.
     pub fn listed(&self) -> impl ExactSizeIterator<Item = &Owner> {
         self.lists.keys()
+    }
+
+    /// Those behind `after`, ascending.
+    pub fn listed_after(&self, after: Option<&Owner>) -> impl Iterator<Item = &Owner> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let lists = self.lists.range((from, Bound::Unbounded));
+        lists.map(|(owner, _)| owner)
+    }
+
+    /// Accounts with keys behind `after`, ascending.
+    pub fn accounts_after(&self, after: Option<&Owner>) -> impl Iterator<Item = Owner> {
+        let from = match after {
+            Some(Owner::Account(account)) => Bound::Excluded(*account),
+            _ => Bound::Unbounded,
+        };
+        let keys = self.keys.range((from, Bound::Unbounded));
+        keys.map(|(account, _)| Owner::Account(*account))
     }
 
     /// A text that no row stands for yet. `None`: it is in the projection, if anywhere.

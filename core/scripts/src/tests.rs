@@ -618,3 +618,29 @@ fn reclaim_carries_scripts_forward_and_a_rebuild_finds_them() {
         assert!((0..8).all(|round| scripts.remembers(3, &[round; 16], 1)));
     });
 }
+
+#[test]
+fn owners_are_listed_in_pieces_without_doubles() {
+    let rig = Rig::new(9);
+    rig.world.block_on(async {
+        let scripts = rig.open().await;
+        let domain = Owner::Domain("example.org".to_owned());
+        let all = [Owner::Box, domain, Owner::Account(3), Owner::Account(300)];
+        for owner in &all[..3] {
+            scripts.put(owner, "a", text("keep;"), true).await.unwrap();
+        }
+        for account in [3, 300] {
+            remember(&scripts, account, &[([1; 16], 1 << 40)]).await;
+        }
+        assert_eq!(scripts.owners(), all);
+        let mut pieces = Vec::new();
+        let mut after = None;
+        for _ in 0..3 {
+            let piece = scripts.owners_after(after.as_ref(), 2);
+            after = piece.last().cloned();
+            pieces.push(piece);
+        }
+        assert_eq!(pieces[..2], [all[..2].to_vec(), all[2..].to_vec()]);
+        assert!(pieces[2].is_empty());
+    });
+}

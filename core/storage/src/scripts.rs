@@ -15,11 +15,17 @@ pub fn domain(mailboxes: &Mailboxes, domain: &str) -> Option<Owner> {
     mailboxes.directory().our_domain(domain).map(Owner::Domain)
 }
 
-/// Removes what is kept of accounts and domains that are gone. What cannot be looked up stays.
-pub async fn sweep(mailboxes: &Mailboxes, scripts: &Scripts) -> Result<usize, ScriptFault> {
+/// Looks at the next `OWNERS_AT_ONCE` owners behind `after`, and removes what is kept of accounts and domains that are gone. What cannot be looked
+/// up stays. Answers how many went, and the last one looked at; `None`: it was the last of all.
+pub async fn sweep(
+    mailboxes: &Mailboxes,
+    scripts: &Scripts,
+    after: Option<&Owner>,
+) -> Result<(usize, Option<Owner>), ScriptFault> {
     let mut removed = 0;
-    for owner in scripts.owners() {
-        let is_there = match &owner {
+    let owners = scripts.owners_after(after, OWNERS_AT_ONCE);
+    for owner in &owners {
+        let is_there = match owner {
             Owner::Box => true,
             Owner::Domain(domain) => mailboxes.has_domain(domain),
             Owner::Account(account) => {
@@ -29,10 +35,11 @@ pub async fn sweep(mailboxes: &Mailboxes, scripts: &Scripts) -> Result<usize, Sc
             }
         };
         if !is_there {
-            removed += usize::from(scripts.forget(&owner).await?);
+            removed += usize::from(scripts.forget(owner).await?);
         }
     }
-    Ok(removed)
+    let is_last = owners.len() < OWNERS_AT_ONCE;
+    Ok((removed, owners.into_iter().next_back().filter(|_| !is_last)))
 }
 
 /// Runs on the owner's thread until the thread ends: after changes of accounts and domains it removes the scripts of those that are gone, and it
@@ -51,15 +58,27 @@ pub async fn watch(host: Rc<dyn Host>, mailboxes: Mailboxes, scripts: Scripts) {
         if swept == Some(now) {
             continue;
         }
-        match sweep(&mailboxes, &scripts).await {
-            Ok(removed) => {
-                swept = Some(now);
-                if removed > 0 {
-                    tracing::info!(removed, "scripts of owners that are gone were removed");
+        let mut after = None;
+        swept = loop {
+            // until all were looked at, or something cannot be looked up
+            match sweep(&mailboxes, &scripts, after.as_ref()).await {
+                Ok((removed, last)) => {
+                    if removed > 0 {
+                        tracing::info!(removed, "scripts of owners that are gone were removed");
+                    }
+                    after = last;
+                }
+                Err(fault) => {
+                    tracing::debug!(%fault, "scripts are looked through again later");
+                    break None;
                 }
             }
-            Err(fault) => tracing::debug!(%fault, "scripts are looked through again later"),
-        }
+            if after.is_none() {
+                break Some(now);
+            }
+            // Others are served between.
+            sleep_us(&*host, REST_US).await;
+        };
     }
 }
 
@@ -69,6 +88,9 @@ fn unavailable(fault: MailboxFault) -> ScriptFault {
 
 /// How long the scripts of an account that was removed stay.
 const SWEEP_EVERY_US: u64 = 60_000_000;
+/// Owners that are looked up in one go, and the rest after them: 75,000 take half a minute.
+const OWNERS_AT_ONCE: usize = 256;
+const REST_US: u64 = 100_000;
 
 #[cfg(test)]
 mod tests {
@@ -95,10 +117,10 @@ mod tests {
                 let put = scripts.put(owner, "a", text, true).await;
                 assert_eq!(put, Ok(()));
             }
-            assert_eq!(sweep(&mailboxes, &scripts).await, Ok(1));
+            assert_eq!(sweep(&mailboxes, &scripts, None).await, Ok((1, None)));
             assert_eq!(scripts.owners(), there);
             mailboxes.remove_account(account).await.expect("it goes");
-            assert_eq!(sweep(&mailboxes, &scripts).await, Ok(1));
+            assert_eq!(sweep(&mailboxes, &scripts, None).await, Ok((1, None)));
             assert_eq!(scripts.owners(), there[..2]);
         });
     }
