@@ -111,6 +111,7 @@ pub(crate) struct Allowance {
     pub submission_connections: usize,
     pub imap_connections: usize,
     pub pop3_connections: usize,
+    pub managesieve_connections: usize,
     pub http_connections: usize,
     pub zone_connections: usize,
 }
@@ -205,6 +206,14 @@ impl Allowance {
             pop3_connections: limits.pop3_connections.unwrap_or_else(|| {
                 fitting(POP3_CONNECTIONS_DEFAULT, free / 128, POP3_CONNECTION_BYTES)
             }),
+            managesieve_connections: limits.managesieve_connections.unwrap_or_else(|| {
+                let share = free / 256;
+                fitting(
+                    MANAGESIEVE_CONNECTIONS_DEFAULT,
+                    share,
+                    MANAGESIEVE_CONNECTION_BYTES,
+                )
+            }),
             zone_connections: limits.zone_connections.unwrap_or_else(|| {
                 fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
@@ -291,6 +300,10 @@ pub(crate) fn lines(
             }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
             Service::Pop3 | Service::Pop3s => (POP3_CONNECTION_BYTES, "limits.pop3_connections"),
+            Service::Managesieve => (
+                MANAGESIEVE_CONNECTION_BYTES,
+                "limits.managesieve_connections",
+            ),
             Service::Http | Service::Https | Service::Policy => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "smtp",
     "imap",
     "pop3",
+    "managesieve",
     "spam",
     "sieve",
     "plan",
