@@ -27,6 +27,7 @@ pub mod places;
 pub mod quarantine;
 pub mod reply;
 pub mod request;
+pub mod scripts;
 pub mod settings;
 pub mod spool;
 pub mod table;

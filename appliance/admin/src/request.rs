@@ -54,6 +54,10 @@ pub enum Request {
     Addresses {
         ask: crate::addresses::Ask,
     },
+    /// Scripts that filter mail.
+    Scripts {
+        ask: crate::scripts::Ask,
+    },
     /// Addresses and networks that are not served.
     BanList,
     BanAdd {

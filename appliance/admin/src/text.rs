@@ -21,6 +21,7 @@ mod profile;
 mod quarantine;
 mod queue;
 mod reports;
+mod scripts;
 mod settings;
 mod spam;
 mod spool;
@@ -38,6 +39,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
+        Request::Scripts { ask } => scripts::show(ask, value)?,
         Request::SpamShow { .. } => spam::show(&typed(value)?),
         Request::ReportList => reports::list(&typed::<Vec<_>>(value)?),
         Request::ReportShow { .. } => reports::show(&typed(value)?),

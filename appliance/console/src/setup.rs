@@ -360,7 +360,7 @@ fn compose(
         .unwrap_or_default();
     format!(
         "# Written by the set-up screen.\n[server]\nname = \"{name}\"\n\n[volume]\nlegs = {legs:?}\ncreate = true\n\n\
-         [listen]\nsmtp = [\"[::]:25\"]\nsubmission = [\"[::]:587\"]\nsubmissions = [\"[::]:465\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\npop3 = [\"[::]:110\"]\npop3s = [\"[::]:995\"]\nhttps = [\"[::]:443\"]\n\n{admin}{network}\
+         [listen]\nsmtp = [\"[::]:25\"]\nsubmission = [\"[::]:587\"]\nsubmissions = [\"[::]:465\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\npop3 = [\"[::]:110\"]\npop3s = [\"[::]:995\"]\nmanagesieve = [\"[::]:4190\"]\nhttps = [\"[::]:443\"]\n\n{admin}{network}\
          [[domain]]\nname = \"{domain}\"\n\n[[account]]\naddress = \"{account}@{domain}\"\npassword_hash = \"{hash}\"\n"
     )
 }
@@ -440,6 +440,7 @@ mod tests {
         assert_eq!(ports(&listen.imaps), [993]);
         assert_eq!(ports(&listen.pop3), [110]);
         assert_eq!(ports(&listen.pop3s), [995]);
+        assert_eq!(ports(&listen.managesieve), [4190]);
         assert_eq!(settings.login.plaintext, plan::settings::Plaintext::Never);
         assert!(!text.contains("opensesame") && !said.contains("opensesame"));
         assert!(

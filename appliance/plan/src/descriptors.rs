@@ -31,6 +31,10 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
         ),
         Service::Imap | Service::Imaps => ("limits.imap_connections", limits.imap_connections),
         Service::Pop3 | Service::Pop3s => ("limits.pop3_connections", limits.pop3_connections),
+        Service::Managesieve => (
+            "limits.managesieve_connections",
+            limits.managesieve_connections,
+        ),
         Service::Http | Service::Https | Service::Policy => {
             ("limits.http_connections", limits.http_connections)
         }

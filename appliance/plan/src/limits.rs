@@ -11,6 +11,8 @@ pub const IMAP_CONNECTION_BYTES: u64 = 96 * KIB as u64;
 /// A POP3 session at work: read buffer, TLS, replies, a piece of a message made ready for the wire, and the list of a small maildrop. The list of a
 /// large one is of `memory.send`.
 pub const POP3_CONNECTION_BYTES: u64 = 128 * KIB as u64;
+/// A ManageSieve session at work: read buffer, TLS, a command, a list of scripts. A script of more than 16 KiB is of `memory.send`.
+pub const MANAGESIEVE_CONNECTION_BYTES: u64 = 256 * KIB as u64;
 /// A request, its headers and a page of metrics.
 pub const HTTP_CONNECTION_BYTES: u64 = 64 * KIB as u64;
 /// One waiting closure and its captures, in the owner's lane (`storage::owner::LANE_ITEMS_MAX` of them).
@@ -37,6 +39,8 @@ pub const POLICIES_BYTES: u64 = 16 * MIB as u64;
 pub const DOOR_BYTES: u64 = 10 * MIB as u64;
 /// What people taught about junk (`lessons::limits::BYTES_MAX`), and the rows of a checkpoint.
 pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
+/// Scripts that filter mail (`scripts::limits::BYTES_MAX`): lists and what is remembered for them, and texts that wait for a checkpoint.
+pub const SCRIPTS_BYTES: u64 = 32 * MIB as u64;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.
@@ -133,10 +137,10 @@ pub const CONTROL_DESCRIPTORS: u64 = 17;
 /// Connections that are one too many live until they have their refusal; a leg comes back; a file is looked at.
 pub const RESERVE_DESCRIPTORS: u64 = 32;
 /// A computed limit of connections never falls below this.
-pub const CONNECTIONS_MIN: usize = 8;
+pub const CONNECTIONS_MIN: usize = 7;
 
 /// Below this the caches would be empty; the plan refuses instead.
-pub const MEMORY_BYTES_MIN: u64 = 420 * MIB as u64;
+pub const MEMORY_BYTES_MIN: u64 = 460 * MIB as u64;
 
 /// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
@@ -163,6 +167,8 @@ pub const SUBMISSION_CONNECTIONS_DEFAULT: usize = 500;
 pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
 /// A client connects every few minutes, and leaves.
 pub const POP3_CONNECTIONS_DEFAULT: usize = 1_000;
+/// A person changes a script now and then; web mail keeps a connection for each that does.
+pub const MANAGESIEVE_CONNECTIONS_DEFAULT: usize = 200;
 /// Probes and scrapers.
 pub const HTTP_CONNECTIONS_DEFAULT: usize = 50;
 /// Largest message taken in. What most of the world sends at most.

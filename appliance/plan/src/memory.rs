@@ -46,10 +46,11 @@ pub(crate) fn with_scanning(mut lines: Vec<MemoryLine>, scanning: &Scanning) -> 
 }
 
 /// What a node without storage has no use for: its people and its queue are on storage nodes.
-pub(crate) const ELSEWHERE: [&str; 5] = [
+pub(crate) const ELSEWHERE: [&str; 6] = [
     "mail on its way out",
     "policies of other domains",
     "lessons about junk",
+    "scripts that filter mail",
     "messages looked into",
     "messages waiting for clients",
 ];
@@ -110,6 +111,7 @@ pub(crate) struct Allowance {
     pub submission_connections: usize,
     pub imap_connections: usize,
     pub pop3_connections: usize,
+    pub managesieve_connections: usize,
     pub http_connections: usize,
     pub zone_connections: usize,
 }
@@ -138,7 +140,7 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
-        let tables = DOOR_BYTES + LESSONS_BYTES + REPORTS_BYTES;
+        let tables = DOOR_BYTES + LESSONS_BYTES + SCRIPTS_BYTES + REPORTS_BYTES;
         let spooling = spool.as_ref().map_or(0, |()| spool::memory(message));
         let fixed =
             PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES + spooling;
@@ -204,6 +206,14 @@ impl Allowance {
             pop3_connections: limits.pop3_connections.unwrap_or_else(|| {
                 fitting(POP3_CONNECTIONS_DEFAULT, free / 128, POP3_CONNECTION_BYTES)
             }),
+            managesieve_connections: limits.managesieve_connections.unwrap_or_else(|| {
+                let share = free / 256;
+                fitting(
+                    MANAGESIEVE_CONNECTIONS_DEFAULT,
+                    share,
+                    MANAGESIEVE_CONNECTION_BYTES,
+                )
+            }),
             zone_connections: limits.zone_connections.unwrap_or_else(|| {
                 fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
@@ -252,6 +262,7 @@ pub(crate) fn lines(
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("decisions at the door".into(), allowance.door, ""),
         line("lessons about junk".into(), LESSONS_BYTES, ""),
+        line("scripts that filter mail".into(), SCRIPTS_BYTES, ""),
         line("counts for reports".into(), REPORTS_BYTES, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
@@ -289,6 +300,10 @@ pub(crate) fn lines(
             }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
             Service::Pop3 | Service::Pop3s => (POP3_CONNECTION_BYTES, "limits.pop3_connections"),
+            Service::Managesieve => (
+                MANAGESIEVE_CONNECTION_BYTES,
+                "limits.managesieve_connections",
+            ),
             Service::Http | Service::Https | Service::Policy => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }

@@ -334,6 +334,11 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         (Service::Imaps, &listen.imaps, allowance.imap_connections),
         (Service::Pop3, &listen.pop3, allowance.pop3_connections),
         (Service::Pop3s, &listen.pop3s, allowance.pop3_connections),
+        (
+            Service::Managesieve,
+            &listen.managesieve,
+            allowance.managesieve_connections,
+        ),
         (Service::Http, &listen.http, allowance.http_connections),
         (Service::Https, &listen.https, allowance.http_connections),
         (Service::Policy, &listen.policy, allowance.http_connections),

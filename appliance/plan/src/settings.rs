@@ -129,6 +129,7 @@ pub struct Listen {
     pub imaps: Vec<SocketAddr>,
     pub pop3: Vec<SocketAddr>,
     pub pop3s: Vec<SocketAddr>,
+    pub managesieve: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
@@ -219,6 +220,7 @@ pub struct Limits {
     pub submission_connections: Option<usize>,
     pub imap_connections: Option<usize>,
     pub pop3_connections: Option<usize>,
+    pub managesieve_connections: Option<usize>,
     pub http_connections: Option<usize>,
     /// Of other zones' nodes, for each of the services `zone_…` and `recipients`.
     pub zone_connections: Option<usize>,
@@ -337,6 +339,7 @@ impl Default for Limits {
             submission_connections: None,
             imap_connections: None,
             pop3_connections: None,
+            managesieve_connections: None,
             http_connections: None,
             zone_connections: None,
             messages_per_hour: 300,
@@ -521,6 +524,8 @@ impl Settings {
                 imaps: at(993)?,
                 pop3: at(110)?,
                 pop3s: at(995)?,
+                // Not 4190, so that all ports are within a thousand.
+                managesieve: at(490)?,
                 http: at(80)?,
                 https: at(443)?,
                 ..Listen::default()

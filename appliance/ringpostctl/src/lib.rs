@@ -28,6 +28,7 @@ mod queue;
 mod report;
 mod salvage;
 mod selftest;
+mod sieve;
 mod spam;
 mod spool;
 mod verbs;

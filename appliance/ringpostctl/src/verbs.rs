@@ -20,6 +20,7 @@ use crate::leg::LegVerb;
 use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
 use crate::report::ReportVerb;
+use crate::sieve::SieveVerb;
 use crate::spam::SpamVerb;
 use crate::spool::SpoolVerb;
 
@@ -47,6 +48,9 @@ pub(crate) enum Verb {
     /// Manage the addresses and networks that are not served
     #[command(subcommand)]
     Ban(BanVerb),
+    /// Manage the Sieve scripts that filter mail: of accounts, of domains, and of the whole server
+    #[command(subcommand)]
+    Sieve(SieveVerb),
     /// Manage what people taught about junk
     #[command(subcommand)]
     Spam(SpamVerb),
@@ -390,6 +394,7 @@ impl Verb {
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Ban(verb) => verb.request(),
+            Verb::Sieve(verb) => verb.request()?,
             Verb::Spam(verb) => verb.request(),
             Verb::Report(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),

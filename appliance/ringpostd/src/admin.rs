@@ -43,6 +43,7 @@ mod quarantine;
 mod queue;
 mod remote;
 mod reports;
+mod scripts;
 mod settings;
 pub mod shared;
 mod socket;

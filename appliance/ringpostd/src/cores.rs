@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
+use client::managesieve::{self, ManageSieve};
 use client::pop3::{self, Pop3};
 use client::relay;
 use client::submit::{self, Submitter};
@@ -251,6 +252,13 @@ impl Given {
                             lessons.clone(),
                         ));
                     }
+                    if let Some(scripts) = opened.outgoing.scripts() {
+                        tokio::task::spawn_local(storage::scripts::watch(
+                            opened.io.host.clone(),
+                            opened.outgoing.mailboxes().clone(),
+                            scripts.clone(),
+                        ));
+                    }
                     let clock = || SessionHost::of_core().unix_seconds().max(0) as u64;
                     tokio::task::spawn_local(storage::outgoing::reporting::watch(
                         opened.io.host.clone(),
@@ -413,6 +421,12 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_pop3(fetcher.counters().clone());
+    let editor = Rc::new(ManageSieve::new(
+        serving.owner.clone(),
+        serving.memory.clone(),
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_managesieve(editor.counters().clone());
     let submitter = Submitter::new(
         serving.owner.clone(),
         serving.memory.receiving.clone(),
@@ -434,6 +448,7 @@ fn serve(core: &Core, go: Go) {
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             Service::Pop3 | Service::Pop3s => fetch(&serving, &fetcher),
+            Service::Managesieve => edit(&serving, &editor),
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 let doors = zone_doors.as_ref();
                 let doors = doors.expect("the settings name [peers] where such a door is open");
@@ -494,6 +509,7 @@ fn gate(serving: &Serving, service: Service) -> Gate {
         Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
         Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
         Service::Pop3 => pop3::BANNED,
+        Service::Managesieve => managesieve::BANNED,
         Service::Imaps | Service::Pop3s | Service::Submissions => b"",
     };
     let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
@@ -512,6 +528,7 @@ fn refusal(service: Service) -> &'static [u8] {
         }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
         Service::Pop3 => pop3::TOO_MANY_CONNECTIONS,
+        Service::Managesieve => managesieve::TOO_MANY_CONNECTIONS,
         Service::Imaps
         | Service::Pop3s
         | Service::Submissions
@@ -676,5 +693,18 @@ fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener::Serve {
     Rc::new(move |connection| {
         let (fetcher, settings) = (fetcher.clone(), settings.clone());
         Box::pin(async move { fetcher.serve(&settings, connection).await })
+    })
+}
+
+/// What serves a connection of ManageSieve.
+fn edit(serving: &Serving, editor: &Rc<ManageSieve>) -> runtime::listener::Serve {
+    let settings = Rc::new(managesieve::Settings {
+        tls: Some(serving.tls.clone()),
+        login_on_loopback: serving.login_on_loopback,
+    });
+    let editor = editor.clone();
+    Rc::new(move |connection| {
+        let (editor, settings) = (editor.clone(), settings.clone());
+        Box::pin(async move { editor.serve(&settings, connection).await })
     })
 }

@@ -257,6 +257,10 @@ mod tests {
             + client::pop3::limits::LISTED_BYTES;
         assert!(POP3_CONNECTION_BYTES >= at_rest + pop3 as u64);
         assert!(POP3_CONNECTION_BYTES >= at_work + client::pop3::limits::LISTED_BYTES as u64);
+        // A command as it is read and as words, and a list of names that are all escapes in a buffer that doubled.
+        let names = scripts::limits::SCRIPTS_PER_OWNER_MAX * scripts::limits::NAME_BYTES_MAX;
+        let managesieve = 2 * client::managesieve::limits::COMMAND_BYTES_MAX + 2 * names;
+        assert!(MANAGESIEVE_CONNECTION_BYTES >= at_work + managesieve as u64);
         assert!(HTTP_CONNECTION_BYTES >= at_rest + READ_BYTES_MIN as u64);
     }
 }

@@ -12,7 +12,7 @@ use super::{PASSWORD, Running, spawn};
 const READY: &str = "RINGPOST READY";
 const READY_WITHIN: Duration = Duration::from_secs(120);
 /// Standard ports that trial mode may open (contract), all of which must be free at our base.
-const STANDARD_PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 587, 628, 993, 995];
+const STANDARD_PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 490, 587, 628, 993, 995];
 
 pub struct Setting<'a> {
     pub directory: &'a Path,

@@ -1,6 +1,6 @@
 //! The lintel's client room: what serves people who log in.
 //!
-//! The protocol machines (`imap`, `pop3`) meet the mailboxes here. A connection runs on the core that accepted it and asks the volume's
+//! The protocol machines (`imap`, `pop3`, `managesieve`) meet the mailboxes here. A connection runs on the core that accepted it and asks the volume's
 //! owner through `storage::owner`; `Busy` becomes NO [UNAVAILABLE].
 //!
 //! What must hold: a reply shows durable changes only; no job knows a thread, a CPU number or a path; passwords are checked here
@@ -8,6 +8,7 @@
 //!
 //! - `imap.rs`: IMAP; one connection's story.
 //! - `pop3.rs`: POP3, from the same mailboxes. `pieces.rs`: messages on their way to clients of both.
+//! - `managesieve.rs`: ManageSieve, what people store of Sieve scripts.
 //! - `submit.rs`: submission; `relay.rs`: the way of a message to other servers.
 //! - `signing.rs`: DKIM signatures of what leaves.
 //! - `login.rs`: passwords, checked off the protocol's path.
@@ -16,6 +17,7 @@
 pub mod imap;
 pub mod limits;
 pub mod login;
+pub mod managesieve;
 mod memory;
 mod pieces;
 pub mod pop3;

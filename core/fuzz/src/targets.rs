@@ -5,6 +5,7 @@ mod directory;
 mod disk;
 mod imap;
 mod mailbox;
+mod managesieve;
 mod pop3;
 mod proxy;
 mod settings;
@@ -81,6 +82,13 @@ pub static TARGETS: &[Target] = &[
         seeds: imap::response_seeds,
         words: imap::WORDS,
         runs: 300_000,
+    },
+    Target {
+        name: "managesieve",
+        run: managesieve::session,
+        seeds: managesieve::seeds,
+        words: managesieve::WORDS,
+        runs: 100_000,
     },
     Target {
         name: "pop3",
@@ -370,6 +378,20 @@ pub static TARGETS: &[Target] = &[
         name: "lesson-row",
         run: lessons::fuzzing::row,
         seeds: lessons::fuzzing::rows,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
+        name: "script-record",
+        run: scripts::fuzzing::record,
+        seeds: scripts::fuzzing::records,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
+        name: "script-row",
+        run: scripts::fuzzing::row,
+        seeds: scripts::fuzzing::rows,
         words: &[],
         runs: 200_000,
     },

@@ -31,6 +31,7 @@ use queue::{
 };
 use reports::Reports;
 use runtime::events::MESSAGE;
+use scripts::Scripts;
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
@@ -48,6 +49,8 @@ pub struct Outgoing {
     queue: Queue,
     /// What people taught about junk; `None`: nothing is taught here.
     lessons: Option<Lessons>,
+    /// Scripts that filter mail; `None`: no mail is filtered here.
+    scripts: Option<Scripts>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
     desk: Rc<Desk>,
@@ -128,6 +131,7 @@ impl Outgoing {
             mailboxes,
             queue,
             lessons: None,
+            scripts: None,
             reports: None,
             desk: Rc::default(),
         }
@@ -141,6 +145,16 @@ impl Outgoing {
 
     pub fn lessons(&self) -> Option<&Lessons> {
         self.lessons.as_ref()
+    }
+
+    /// The same, beside scripts that filter mail.
+    pub fn with_scripts(mut self, scripts: Scripts) -> Outgoing {
+        self.scripts = Some(scripts);
+        self
+    }
+
+    pub fn scripts(&self) -> Option<&Scripts> {
+        self.scripts.as_ref()
     }
 
     /// The same, beside what is counted for reports.

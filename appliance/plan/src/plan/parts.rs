@@ -37,6 +37,7 @@ pub enum Service {
     Imaps,
     Pop3,
     Pop3s,
+    Managesieve,
     Http,
     Https,
     Policy,
@@ -76,7 +77,7 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 15] = [
+    pub const ALL: [Service; 16] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -85,6 +86,7 @@ impl Service {
         Service::Imaps,
         Service::Pop3,
         Service::Pop3s,
+        Service::Managesieve,
         Service::Http,
         Service::Https,
         Service::Policy,
@@ -104,6 +106,7 @@ impl Service {
             Service::Imaps => "imaps",
             Service::Pop3 => "pop3",
             Service::Pop3s => "pop3s",
+            Service::Managesieve => "managesieve",
             Service::Http => "http",
             Service::Https => "https",
             Service::Policy => "policy",
@@ -125,7 +128,8 @@ impl Service {
             | Service::Imap
             | Service::Imaps
             | Service::Pop3
-            | Service::Pop3s => Some(Zone::Client),
+            | Service::Pop3s
+            | Service::Managesieve => Some(Zone::Client),
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 Some(Zone::Storage)
             }

@@ -115,6 +115,10 @@ fn the_page_names_the_defaults_of_the_code() {
         ("limits.lmtp_connections", number(LMTP_CONNECTIONS_DEFAULT)),
         ("limits.imap_connections", number(IMAP_CONNECTIONS_DEFAULT)),
         ("limits.pop3_connections", number(POP3_CONNECTIONS_DEFAULT)),
+        (
+            "limits.managesieve_connections",
+            number(MANAGESIEVE_CONNECTIONS_DEFAULT),
+        ),
         ("limits.http_connections", number(HTTP_CONNECTIONS_DEFAULT)),
         ("log.level", Log::default().level),
         ("scan.message", Scan::default().message.to_string()),

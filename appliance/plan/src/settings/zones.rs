@@ -49,6 +49,7 @@ impl Settings {
             ("imaps", &listen.imaps),
             ("pop3", &listen.pop3),
             ("pop3s", &listen.pop3s),
+            ("managesieve", &listen.managesieve),
             ("policy", &listen.policy),
         ];
         let zones = [

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use ::admin::reply::SourceLine;
 use base::Histogram;
 use client::imap;
+use client::managesieve;
 use client::pop3;
 use client::relay;
 use inbound::receive;
@@ -36,6 +37,7 @@ pub(crate) struct Lists {
     spooled: Vec<Arc<inbound::spool::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
     pop3: Vec<Arc<pop3::Counters>>,
+    managesieve: Vec<Arc<managesieve::Counters>>,
     relay: Vec<Arc<relay::Counters>>,
     /// How long tasks kept each core from others, by the core's name.
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
@@ -136,6 +138,18 @@ impl Metrics {
     pub(crate) fn pop3_sum(&self, counter: fn(&pop3::Counters) -> &AtomicU64) -> u64 {
         let lists = self.lists();
         let each = lists.pop3.iter();
+        each.map(|counters| read(counter(counters))).sum()
+    }
+
+    /// The ManageSieve server of one core.
+    pub fn add_managesieve(&self, counters: Arc<managesieve::Counters>) {
+        self.lists().managesieve.push(counters);
+    }
+
+    /// One ManageSieve counter, all cores together.
+    pub(crate) fn managesieve_sum(&self, counter: fn(&managesieve::Counters) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        let each = lists.managesieve.iter();
         each.map(|counters| read(counter(counters))).sum()
     }
 

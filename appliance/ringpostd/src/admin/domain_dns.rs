@@ -68,6 +68,7 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
         Service::Imap,
         Service::Pop3s,
         Service::Pop3,
+        Service::Managesieve,
     ];
     let policy_server = format!("mta-sts.{}", ascii_domain(&domain));
     let listeners = |service: Service| {
@@ -318,6 +319,11 @@ fn service_record(service: Service) -> Option<(&'static str, &'static str)> {
         Service::Pop3 => (
             "_pop3",
             "Mail programs find where to fetch mail by POP3 (STLS).",
+        ),
+        // RFC 5804 §1.8.
+        Service::Managesieve => (
+            "_sieve",
+            "Mail programs find where to store the scripts that filter mail (ManageSieve).",
         ),
         _ => return None,
     })

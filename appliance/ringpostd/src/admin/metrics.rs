@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use client::imap;
+use client::managesieve;
 use client::pop3;
 
 use crate::admin::counters::ServiceCount;
@@ -60,6 +61,7 @@ impl Admin {
         self.write_reports(&mut page);
         self.write_imap(&mut page);
         self.write_pop3(&mut page);
+        self.write_managesieve(&mut page);
         self.write_afar(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
@@ -242,6 +244,35 @@ impl Admin {
         ];
         for (name, help, counter) in counters {
             page.counter(name, help, self.metrics().pop3_sum(counter));
+        }
+    }
+
+    fn write_managesieve(&self, page: &mut Page) {
+        type Counter = fn(&managesieve::Counters) -> &AtomicU64;
+        let counters: [(&str, &str, Counter); 4] = [
+            (
+                "ringpost_managesieve_logins",
+                "Reports the number of ManageSieve logins that succeeded.",
+                |of| &of.logins,
+            ),
+            (
+                "ringpost_managesieve_logins_refused",
+                "Reports the number of ManageSieve logins refused because the user name or the password was wrong.",
+                |of| &of.logins_refused,
+            ),
+            (
+                "ringpost_managesieve_stored",
+                "Reports the number of Sieve scripts that ManageSieve clients stored.",
+                |of| &of.stored,
+            ),
+            (
+                "ringpost_managesieve_invalid",
+                "Reports the number of Sieve scripts that ManageSieve clients sent and that did not compile.",
+                |of| &of.invalid,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            page.counter(name, help, self.metrics().managesieve_sum(counter));
         }
     }
 

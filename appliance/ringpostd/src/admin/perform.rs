@@ -8,8 +8,8 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, quarantine, queue, reports, settings, spam, spool, status, traces, volume,
-    ways,
+    machine, profile, quarantine, queue, reports, scripts, settings, spam, spool, status, traces,
+    volume, ways,
 };
 use crate::engine::Whose;
 
@@ -57,6 +57,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
             bans::perform(admin, request)
         }
+        Request::Scripts { ask } => scripts::perform(admin, ask).await,
         Request::SpamShow { .. } | Request::SpamForget { .. } => {
             spam::perform(admin, request).await
         }

@@ -19,7 +19,7 @@ const READY_WITHIN: Duration = Duration::from_secs(120);
 /// A leg that still lacks something is asked for again this often.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Every port that trial mode may open, relative to its base.
-const PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 587, 628, 993, 995];
+const PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 490, 587, 628, 993, 995];
 
 pub const PASSWORD: &str = "ringpost";
 pub const ALICE: &str = "alice@example.org";

@@ -1,4 +1,4 @@
-//! Whole sessions, of IMAP with a file for each command, of POP3, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
+//! Whole sessions, of IMAP with a file for each command, of POP3, of ManageSieve, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
 mod condstore;
@@ -11,6 +11,7 @@ mod fetch;
 mod idle;
 mod list;
 mod login;
+mod managesieve;
 mod r#move;
 mod pop3;
 mod qresync;

@@ -11,6 +11,7 @@ use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
 use client::login::{Logins, Permit, Verifier, Verifying};
+use client::managesieve::{self, ManageSieve};
 use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
 use device::DeviceIndex;
@@ -25,6 +26,7 @@ use runtime::dial::memory::MemoryDial;
 use runtime::memory::{MemoryPeer, connect};
 use runtime::{Budget, SessionHost, Stop};
 use scan::Scanners;
+use scripts::Scripts;
 use storage::outgoing::Outgoing;
 use storage::owner::{Ask, Busy};
 use store::{BodyIn, Store};
@@ -120,6 +122,7 @@ pub struct Rig {
     pop3: Rc<Pop3<Here>>,
     /// As `pop3`, with next to no memory for what waits for clients.
     scarce: Rc<Pop3<Here>>,
+    managesieve: Rc<ManageSieve<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
     /// Addresses of logins that failed.
@@ -153,14 +156,21 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         };
         let mut queue = None;
         let mut lessons = None;
+        let mut scripts = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
-            vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+            let scripts = scripts.insert(Scripts::new(tenancy)).tenant();
+            vec![
+                queue,
+                lessons.insert(Lessons::new(tenancy)).tenant(),
+                scripts,
+            ]
         };
         let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
         let outgoing = Outgoing::new(mailboxes.clone(), queue.expect("made just now"))
-            .with_lessons(lessons.expect("made just now"));
+            .with_lessons(lessons.expect("made just now"))
+            .with_scripts(scripts.expect("made just now"));
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
@@ -194,6 +204,12 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 )
                 .inspecting(Some(inspector())),
             ),
+            managesieve: Rc::new(ManageSieve::on(
+                host.clone(),
+                here.clone(),
+                Memory::new(64 << 20, 4 << 20, Budget::new(1 << 20)),
+                logins.clone(),
+            )),
             scarce: Rc::new(Pop3::on(
                 host.clone(),
                 here.clone(),
@@ -275,6 +291,31 @@ impl Rig {
             input: Vec::new(),
         };
         assert!(session.line().await.starts_with("+OK "));
+        session
+    }
+
+    pub fn alice(&self) -> AccountId {
+        self.alice
+    }
+
+    /// A ManageSieve client that has read the greeting.
+    pub async fn managesieve(&self) -> Session {
+        let from = ([127, 0, 0, 1], 1024).into();
+        let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
+        let managesieve = self.managesieve.clone();
+        self.host.spawn(Box::pin(async move {
+            let settings = managesieve::Settings {
+                tls: None,
+                login_on_loopback: true,
+            };
+            managesieve.serve(&settings, connection).await;
+        }));
+        let mut session = Session {
+            peer,
+            input: Vec::new(),
+        };
+        let greeting = session.sieve_lines().await;
+        assert_eq!(greeting.last().expect("a line"), "OK \"Ringpost ready\"");
         session
     }
 
@@ -467,6 +508,28 @@ impl Session {
                 line => lines.push(line),
             }
         }
+    }
+
+    /// ManageSieve: the lines up to the one that ends an answer.
+    pub async fn sieve_lines(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            // until OK, NO or BYE
+            let line = self.line().await;
+            let is_end = ["OK", "NO ", "BYE "]
+                .iter()
+                .any(|word| line.starts_with(word));
+            lines.push(line);
+            if is_end {
+                return lines;
+            }
+        }
+    }
+
+    /// ManageSieve: a command, and the lines of its answer.
+    pub async fn sieve(&mut self, command: &str) -> Vec<String> {
+        self.send(&format!("{command}\r\n")).await;
+        self.sieve_lines().await
     }
 
     /// SMTP: sends lines, answers the last line of each reply that comes.
