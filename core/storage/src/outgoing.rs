@@ -8,9 +8,11 @@
 //! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
 
 mod again;
+mod deliver;
 mod lead;
 mod once;
 pub mod reporting;
+mod signed;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use lessons::Lessons;
 use mail::{Address, InternalDate};
 use mailbox::names::Route;
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use mailbox::{AccountId, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{
     Addressee, DeliveryId, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId,
@@ -35,8 +37,11 @@ use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
 use crate::addresses::Meaning;
+use crate::filter::deliver::{Fate, share};
+use crate::filter::group::Group;
+use crate::filter::{Filter, Message, Plan};
+use crate::held;
 use crate::tallies::{Asked, Done, Tallies, Wanted as WantedReports, asked};
-use crate::{held, junk};
 
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};
@@ -50,6 +55,8 @@ pub struct Outgoing {
     lessons: Option<Lessons>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
+    /// What runs people's scripts; `None`: nothing does.
+    filter: Option<Filter>,
     desk: Rc<Desk>,
 }
 
@@ -129,6 +136,7 @@ impl Outgoing {
             queue,
             lessons: None,
             reports: None,
+            filter: None,
             desk: Rc::default(),
         }
     }
@@ -147,6 +155,16 @@ impl Outgoing {
     pub fn with_reports(mut self, reports: Reports, tallies: Tallies) -> Outgoing {
         self.reports = Some((reports, tallies));
         self
+    }
+
+    /// The same, and people's scripts run for mail that comes.
+    pub fn with_filter(mut self, filter: Filter) -> Outgoing {
+        self.filter = Some(filter);
+        self
+    }
+
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     pub fn reports(&self) -> Option<(&Reports, &Tallies)> {
@@ -187,6 +205,12 @@ impl Outgoing {
         self.desk.reports_asked.take()
     }
 
+    /// Since 1970, by the volume's clock.
+    fn unix_now(&self) -> u64 {
+        let host = &self.queue.tenancy().io().host;
+        host.unix_seconds().max(0) as u64
+    }
+
     pub fn mailboxes(&self) -> &Mailboxes {
         &self.mailboxes
     }
@@ -214,26 +238,40 @@ impl Outgoing {
         let Submission {
             body,
             internal_date,
-            mut here,
+            here,
             junk,
             mut elsewhere,
         } = submission;
-        for local in &mut here {
-            let place = &mut local.place;
-            if junk.contains(&place.account) {
-                *place = junk::place(&self.mailboxes, place.account, true).await;
+        let (mut shares, mut copies) = (Vec::new(), Vec::new());
+        for Local { place, to } in here {
+            let is_junk = junk.contains(&place.account);
+            match to {
+                Some(to) => shares.push((share(place.account, Some(&to.path), is_junk), to)),
+                // A copy for the sender passes by the scripts.
+                None => copies.push((place.account, Plan::of(place))),
             }
         }
         let mut given = None;
-        let (mut refused, mut first_fault) = (Vec::new(), None);
-        let mut refused_are_junk = true;
-        if !here.is_empty() {
-            let delivery = Delivery {
-                body: body.clone(),
-                internal_date,
-                recipients: here.iter().map(|local| local.place.clone()).collect(),
-            };
-            let placed = self.mailboxes.deliver_with(delivery, |_| {
+        let (mut refused, mut refused_are_junk) = (Vec::new(), true);
+        let message = Message {
+            body: &body,
+            from: &elsewhere.from,
+            is_utf8: elsewhere.terms.is_utf8,
+        };
+        let is_junk: HashMap<String, bool> = shares
+            .iter()
+            .map(|(share, to)| (to.path.clone(), share.is_junk))
+            .collect();
+        let planning = self.planning(&message, shares, internal_date).await;
+        let (mut group, to, mut first_fault) = (planning.group, planning.to, planning.fault);
+        let mut refuse = |to: Addressee| {
+            refused_are_junk &= is_junk.get(&to.path).is_some_and(|is_junk| *is_junk);
+            refused.push(to);
+        };
+        planning.waits.into_iter().for_each(&mut refuse);
+        group.plans.extend(copies);
+        if !group.plans.is_empty() {
+            let written = group.write(&self.mailboxes, Some(self), |_| {
                 if elsewhere.recipients.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -244,18 +282,21 @@ impl Outgoing {
                 given = Some(id);
                 Ok(vec![part])
             });
-            let placed = placed.await;
-            let is_written = placed.iter().any(Result::is_ok);
-            for (local, result) in here.into_iter().zip(placed) {
+            let written = written.await;
+            let mut to = to.into_iter();
+            for result in written.plans {
+                // Those of the sender's copies stand behind them.
+                let to = to.next();
                 let Err(fault) = result else { continue };
-                if !is_written && is_of_storage(&fault) {
+                if !written.is_written && is_of_storage(&fault) {
                     return Err(fault);
                 }
-                refused_are_junk &= junk.contains(&local.place.account);
-                refused.extend(local.to);
+                if let Some(to) = to {
+                    refuse(to);
+                }
                 first_fault.get_or_insert(fault);
             }
-            if is_written {
+            if written.is_written {
                 // With what must leave.
                 elsewhere.recipients.clear();
             }
@@ -399,11 +440,31 @@ impl Outgoing {
             }
             Err(fault) => return Ok(Placing::Later(fault)),
         };
-        let place = junk::place(&self.mailboxes, account, entry.terms.is_junk).await;
-        let delivery = Delivery {
+        let message = Message {
+            body: &body,
+            from: &entry.from,
+            is_utf8: entry.terms.is_utf8,
+        };
+        let share = share(account, Some(&to.to.path), entry.terms.is_junk);
+        let fate = self.fates(&message, &[share]).await.pop();
+        let plan = match fate {
+            Some(Fate::Place(plan)) => plan,
+            Some(Fate::Reject {
+                may_report: false, ..
+            }) => self.refused_silently(account),
+            Some(Fate::Reject { reason, .. }) => {
+                self.note_rejected(account);
+                return Ok(Placing::Rejected(reason));
+            }
+            Some(Fate::Later(fault)) => return Ok(Placing::Later(fault)),
+            None => return Err(QueueFault::NoEntry),
+        };
+        let group = Group {
             body,
             internal_date: InternalDate::utc(at.0 as i64),
-            recipients: vec![place],
+            plans: vec![(account, plan)],
+            rows_beside: ENTRY_ROWS,
+            is_queued: false,
         };
         let outcome = Outcome {
             recipient,
@@ -416,11 +477,11 @@ impl Outgoing {
             warned: false,
             outcomes: vec![outcome],
         };
-        let placed = self.mailboxes.deliver_with(delivery, |_| {
+        let written = group.write(&self.mailboxes, Some(self), |_| {
             let part = settling.part(note).map_err(mailbox_fault)?;
             Ok(vec![part])
         });
-        Ok(match placed.await.pop() {
+        Ok(match written.await.plans.pop() {
             Some(Ok(_)) => Placing::Placed,
             Some(Err(MailboxFault::NoAccount | MailboxFault::NoMailbox)) => Placing::NoMailbox,
             Some(Err(fault)) => Placing::Later(fault),
@@ -469,6 +530,8 @@ pub enum Placing {
     Placed,
     /// Our domain, no such mailbox.
     NoMailbox,
+    /// Its script refuses the message for this reason, and its sender may hear of that.
+    Rejected(String),
     /// No room, or storage defers.
     Later(MailboxFault),
     /// The address has no mailbox but leads on: `lead_on` comes next, with the message changed so.
@@ -522,7 +585,7 @@ const REPORTS_ASKED_MAX: usize = 8;
 /// Reclaim moves a body once in a pass; passes take long.
 const STALE_READS_MAX: usize = 3;
 
-fn mailbox_fault(fault: QueueFault) -> MailboxFault {
+pub(crate) fn mailbox_fault(fault: QueueFault) -> MailboxFault {
     match fault {
         QueueFault::Store(fault) => fault.into(),
         fault @ (QueueFault::Full | QueueFault::NoEntry) => {
