@@ -60,6 +60,11 @@ fn describe(record: &store::Record) -> String {
     {
         return line;
     }
+    if scripts::share().owns(record)
+        && let Some(line) = scripts::describe(record)
+    {
+        return line;
+    }
     if lessons::share().owns(record)
         && let Some(line) = lessons::describe(record)
     {

@@ -176,8 +176,9 @@ async fn gather(
                 if is_queued && !queued.note(group.lsn, record, &group.bodies) {
                     gathered.unreadable += 1;
                 }
-                // Lessons about junk and counts for reports are not mail.
-                let is_other = lessons::share().owns(record) || reports::share().owns(record);
+                // Lessons about junk, scripts and counts for reports are not mail.
+                let others = [lessons::share(), scripts::share(), reports::share()];
+                let is_other = others.iter().any(|share| share.owns(record));
                 !is_queued && !is_other
             });
             gathered.note(group.lsn, &records, group.bodies);

@@ -251,6 +251,13 @@ impl Given {
                             lessons.clone(),
                         ));
                     }
+                    if let Some(scripts) = opened.outgoing.scripts() {
+                        tokio::task::spawn_local(storage::scripts::watch(
+                            opened.io.host.clone(),
+                            opened.outgoing.mailboxes().clone(),
+                            scripts.clone(),
+                        ));
+                    }
                     let clock = || SessionHost::of_core().unix_seconds().max(0) as u64;
                     tokio::task::spawn_local(storage::outgoing::reporting::watch(
                         opened.io.host.clone(),

@@ -1,4 +1,4 @@
-//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons and counts for reports.
+//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons, scripts and counts for reports.
 
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ use mailbox::Mailboxes;
 use plan::Misfit;
 use queue::Queue;
 use reports::Reports;
+use scripts::Scripts;
 
 use crate::engine::{self, Engine, OpenLegs, Opening};
 
@@ -46,6 +47,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
     };
     let mut queue = None;
     let mut lessons = None;
+    let mut scripts = None;
     let mut reports = None;
     let others = |tenancy: &_| {
         let queue = queue.insert(Queue::new(tenancy)).tenant();
@@ -53,6 +55,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
         vec![
             queue,
             lessons,
+            scripts.insert(Scripts::new(tenancy)).tenant(),
             reports.insert(Reports::new(tenancy)).tenant(),
         ]
     };
@@ -61,6 +64,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
     let queue = queue.expect("opening makes the tenants");
     let lessons = lessons.expect("opening makes the tenants");
+    let scripts = scripts.expect("opening makes the tenants");
     let reports = reports.expect("opening makes the tenants");
     let left_out = mailboxes.store().open_report().damaged_stretches;
     if left_out > 0 {
@@ -74,6 +78,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
         ));
     }
     let outgoing = Outgoing::new(mailboxes, queue).with_lessons(lessons);
+    let outgoing = outgoing.with_scripts(scripts);
     let outgoing = outgoing.with_reports(reports, tallies);
     outgoing.set_fresh_key(random()?);
     Ok(Opened {

@@ -374,6 +374,20 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        name: "script-record",
+        run: scripts::fuzzing::record,
+        seeds: scripts::fuzzing::records,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
+        name: "script-row",
+        run: scripts::fuzzing::row,
+        seeds: scripts::fuzzing::rows,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
         name: "queue-arrived",
         run: queue::fuzzing::arrived,
         seeds: queue::fuzzing::arrived_rows,

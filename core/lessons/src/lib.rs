@@ -1,6 +1,6 @@
 //! *What people taught about junk*: for each person and each domain, which words are in junk and which in good mail.
 //!
-//! A tenant of the log (`tenancy`): records and tables 96–111 are the lessons'. Words are numbers here; what they mean is `core/spam`'s, and
+//! A tenant of the log (`tenancy`): records and tables 96–103 are the lessons'. Words are numbers here; what they mean is `core/spam`'s, and
 //! who teaches when is `client::imap`'s, through `storage::lessons`.
 //!
 //! What must hold between calls:

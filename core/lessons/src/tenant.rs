@@ -13,12 +13,12 @@ use crate::record::Change;
 use crate::state::MODELS;
 use crate::{Inner, LOCK, LessonFault, store_fault};
 
-/// Records 96–111 and tables 96–111.
+/// Records 96–103 and tables 96–103.
 pub fn share() -> Share {
     Share {
         name: "lessons",
-        kinds: 96..=111,
-        tables: 96..=111,
+        kinds: 96..=103,
+        tables: 96..=103,
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `junk.rs`: where junk goes.
 //! - `filter.rs`: what people's scripts do with their mail.
 //! - `lessons.rs`: what people taught about junk.
+//! - `scripts.rs`: whose scripts filter mail, and the end of those whose owner is gone.
 //! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
@@ -37,6 +38,7 @@ pub mod recipients;
 mod reserved;
 #[cfg(test)]
 mod rig;
+pub mod scripts;
 pub mod stop;
 pub mod tallies;
 pub mod upkeep;

@@ -33,6 +33,7 @@ use queue::{
 };
 use reports::Reports;
 use runtime::events::MESSAGE;
+use scripts::Scripts;
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
@@ -53,6 +54,8 @@ pub struct Outgoing {
     queue: Queue,
     /// What people taught about junk; `None`: nothing is taught here.
     lessons: Option<Lessons>,
+    /// Scripts that filter mail; `None`: no mail is filtered here.
+    scripts: Option<Scripts>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
     /// What runs people's scripts; `None`: nothing does.
@@ -135,6 +138,7 @@ impl Outgoing {
             mailboxes,
             queue,
             lessons: None,
+            scripts: None,
             reports: None,
             filter: None,
             desk: Rc::default(),
@@ -149,6 +153,16 @@ impl Outgoing {
 
     pub fn lessons(&self) -> Option<&Lessons> {
         self.lessons.as_ref()
+    }
+
+    /// The same, beside scripts that filter mail.
+    pub fn with_scripts(mut self, scripts: Scripts) -> Outgoing {
+        self.scripts = Some(scripts);
+        self
+    }
+
+    pub fn scripts(&self) -> Option<&Scripts> {
+        self.scripts.as_ref()
     }
 
     /// The same, beside what is counted for reports.

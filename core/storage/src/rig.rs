@@ -8,6 +8,7 @@ use lessons::Lessons;
 use mailbox::Mailboxes;
 use queue::Queue;
 use reports::Reports;
+use scripts::Scripts;
 use store::Store;
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
@@ -81,6 +82,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         };
         let mut queue = None;
         let mut lessons = None;
+        let mut scripts = None;
         let mut reports = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
@@ -88,6 +90,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
             vec![
                 queue,
                 lessons,
+                scripts.insert(Scripts::new(tenancy)).tenant(),
                 reports.insert(Reports::new(tenancy)).tenant(),
             ]
         };
@@ -97,6 +100,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         mailboxes.add_domain("example.org").await.expect("a domain");
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
             .with_lessons(lessons.expect("made just now"))
+            .with_scripts(scripts.expect("made just now"))
             .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         outgoing

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "mailbox",
     "queue",
     "lessons",
+    "scripts",
     "reports",
     "feedback",
     "mail",
