@@ -28,13 +28,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bytes::Bytes;
+use ::scripts::{Owner, ScriptFault, Scripts, Version};
 use mail::Address;
-use mailbox::{AccountId, MailboxFault};
+use mailbox::{AccountId, MailboxFault, Mailboxes};
 use runtime::SessionHost;
-use sieve::{Key, Remember, Wanted};
-use store::LocalFuture;
-use tenancy::Part;
+use sieve::{Key, Location, Wanted};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use cache::Cache;
@@ -44,53 +42,11 @@ pub(crate) use letters::Letter;
 pub use letters::MADE_BYTES_MAX;
 pub(crate) use plan::Plan;
 
-/// Whose script it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Owner {
-    /// The box's: for all mail.
-    Global,
-    /// In lower case.
-    Domain(String),
-    Account(AccountId),
-}
-
-/// One script of an owner, without its text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Head {
+/// An active script, or one that is included, without its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
     pub owner: Owner,
-    pub name: String,
-    /// Another text has another number.
-    pub version: u64,
-}
-
-/// Where scripts and remembered keys are kept.
-pub trait Shelf {
-    /// Whether any owner has an active script. Without one a delivery does nothing that it would not do without scripts.
-    fn has_any(&self) -> bool;
-    /// The scripts that run for mail of the account, in this order.
-    fn active<'s>(
-        &'s self,
-        account: AccountId,
-        domain: &'s str,
-    ) -> LocalFuture<'s, Result<Vec<Head>, MailboxFault>>;
-    /// A script that one of the account includes.
-    fn named<'s>(
-        &'s self,
-        account: AccountId,
-        wanted: &'s Wanted,
-    ) -> LocalFuture<'s, Result<Option<Head>, MailboxFault>>;
-    /// `None`: it is gone, or has another version by now.
-    fn text<'s>(&'s self, head: &'s Head) -> LocalFuture<'s, Result<Option<Bytes>, MailboxFault>>;
-    fn is_remembered<'s>(
-        &'s self,
-        account: AccountId,
-        key: &'s Key,
-        now_unix_s: u64,
-    ) -> LocalFuture<'s, Result<bool, MailboxFault>>;
-    /// The part of a group that has the account remember keys; in the same turn as the commit.
-    fn remember(&self, account: AccountId, keys: &[Remember], now_unix_s: u64) -> Part;
-    /// Rows of that part, at most.
-    fn rows_of(&self, keys: usize) -> u64;
+    pub version: Version,
 }
 
 /// What scripts did since start. Any thread may read them.
@@ -123,7 +79,7 @@ pub struct Filter {
 }
 
 struct Inner {
-    shelf: Box<dyn Shelf>,
+    scripts: Scripts,
     host: SessionHost,
     /// Of this box, in ids of messages that it writes.
     name: String,
@@ -157,15 +113,19 @@ pub(crate) struct Share {
 
 impl Filter {
     /// `name`: the name of this box.
-    pub fn new(shelf: Box<dyn Shelf>, host: SessionHost, name: String) -> Filter {
-        let counters = Arc::<Counters>::default();
+    pub fn new(
+        scripts: Scripts,
+        host: SessionHost,
+        name: String,
+        counters: Arc<Counters>,
+    ) -> Filter {
         Filter {
             inner: Rc::new(Inner {
                 cache: RefCell::new(Cache::new(CACHE_BYTES_MAX)),
                 away: Semaphore::new(AWAY_MAX),
                 made: Arc::new(Semaphore::new(MADE_BYTES_MAX / letters::MADE_UNIT_BYTES)),
                 locks: RefCell::default(),
-                shelf,
+                scripts,
                 host,
                 name,
                 counters,
@@ -181,6 +141,31 @@ impl Filter {
         self.inner.host.unix_seconds().max(0) as u64
     }
 
+    /// The active scripts for mail of an account of `domain`: of the box, of the domain, of the person.
+    fn active(&self, mailboxes: &Mailboxes, account: AccountId, domain: &str) -> Vec<Head> {
+        let of_domain = crate::scripts::domain(mailboxes, domain);
+        let owners = [Some(Owner::Box), of_domain, Some(Owner::Account(account.0))];
+        let heads = owners.into_iter().flatten().filter_map(|owner| {
+            let version = self.inner.scripts.active_version(&owner)?;
+            Some(Head { owner, version })
+        });
+        heads.collect()
+    }
+
+    /// A script that one of the account includes. A person includes scripts of their own, and those of the box.
+    fn named(&self, account: AccountId, wanted: &Wanted) -> Option<Head> {
+        let owner = match wanted.location {
+            Location::Personal => Owner::Account(account.0),
+            Location::Global => Owner::Box,
+        };
+        let version = self.inner.scripts.named_version(&owner, &wanted.name)?;
+        Some(Head { owner, version })
+    }
+
+    fn remembers(&self, account: AccountId, key: &Key) -> bool {
+        self.inner.scripts.remembers(account.0, &key.0, self.now())
+    }
+
     /// The lock of what an account remembers. Those of several accounts are taken in ascending order.
     async fn lock(&self, account: AccountId) -> OwnedMutexGuard<()> {
         let lock = {
@@ -192,6 +177,13 @@ impl Filter {
             locks.entry(account).or_default().clone()
         };
         lock.lock_owned().await
+    }
+}
+
+fn script_fault(fault: ScriptFault) -> MailboxFault {
+    match fault {
+        ScriptFault::Store(fault) => fault.into(),
+        ScriptFault::Refused(why) => MailboxFault::Unavailable(why.to_string()),
     }
 }
 

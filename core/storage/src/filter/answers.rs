@@ -106,10 +106,8 @@ impl Answers {
             let included = filter.included(account, &wanted).await?;
             self.scripts.insert(wanted, included);
         }
-        let now = filter.now();
         for key in lacks.keys {
-            let shelf = &filter.inner.shelf;
-            let is_so = shelf.is_remembered(account, &key, now).await?;
+            let is_so = filter.remembers(account, &key);
             self.remembered.insert(key, is_so);
         }
         Ok(())
@@ -123,7 +121,7 @@ impl Filter {
         account: AccountId,
         wanted: &Wanted,
     ) -> Result<Included, MailboxFault> {
-        let Some(head) = self.inner.shelf.named(account, wanted).await? else {
+        let Some(head) = self.named(account, wanted) else {
             return Ok(Included::Absent);
         };
         Ok(match self.compiled(&head).await? {

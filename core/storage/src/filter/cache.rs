@@ -3,21 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use ::scripts::Version;
 use sieve::Script;
 
-use super::Head;
-
-/// Of compiled scripts in memory. A script of ten rules takes some 5 KiB.
-pub const CACHE_BYTES_MAX: usize = 64 << 20;
-/// What an entry takes beside its script: its head twice, and its places in two tables.
-const ENTRY_BYTES: usize = 400;
+/// Of compiled scripts in memory: some 3,000 of ten rules, which take 5 KiB each. The plan counts them (`plan::limits::FILTER_BYTES`).
+pub const CACHE_BYTES_MAX: usize = 16 << 20;
+/// What an entry takes beside its script: its version twice, and its places in two tables.
+const ENTRY_BYTES: usize = 200;
 
 pub(super) struct Cache {
     bytes_max: usize,
     bytes: usize,
-    scripts: HashMap<Head, (Arc<Script>, u64)>,
+    scripts: HashMap<Version, (Arc<Script>, u64)>,
     /// By when they were used last.
-    order: BTreeMap<u64, Head>,
+    order: BTreeMap<u64, Version>,
     turn: u64,
 }
 
@@ -32,32 +31,31 @@ impl Cache {
         }
     }
 
-    pub fn find(&mut self, head: &Head) -> Option<Arc<Script>> {
-        let (script, used) = self.scripts.get_mut(head)?;
+    pub fn find(&mut self, version: Version) -> Option<Arc<Script>> {
+        let (script, used) = self.scripts.get_mut(&version)?;
         self.turn += 1;
-        if let Some(head) = self.order.remove(used) {
-            self.order.insert(self.turn, head);
-        }
+        self.order.remove(used);
+        self.order.insert(self.turn, version);
         *used = self.turn;
         Some(script.clone())
     }
 
-    /// An older version of the same script stays until it is the least used one.
-    pub fn keep(&mut self, head: Head, script: Arc<Script>) {
-        if self.scripts.contains_key(&head) {
+    /// The same text is there once, whoever has it. One that was replaced stays until it is the least used one.
+    pub fn keep(&mut self, version: Version, script: Arc<Script>) {
+        if self.scripts.contains_key(&version) {
             return;
         }
         self.turn += 1;
-        self.bytes += bytes_of(&head, &script);
-        self.order.insert(self.turn, head.clone());
-        self.scripts.insert(head, (script, self.turn));
+        self.bytes += bytes_of(&script);
+        self.order.insert(self.turn, version);
+        self.scripts.insert(version, (script, self.turn));
         // Ends: each turn takes one out.
         while self.bytes > self.bytes_max {
             let Some((_, oldest)) = self.order.pop_first() else {
                 break;
             };
             if let Some((script, _)) = self.scripts.remove(&oldest) {
-                self.bytes -= bytes_of(&oldest, &script);
+                self.bytes -= bytes_of(&script);
             }
         }
     }
@@ -67,46 +65,31 @@ impl Cache {
     }
 }
 
-fn bytes_of(head: &Head, script: &Script) -> usize {
-    ENTRY_BYTES + 2 * head.name.len() + script.bytes()
+fn bytes_of(script: &Script) -> usize {
+    ENTRY_BYTES + script.bytes()
 }
 
 #[cfg(test)]
 mod tests {
-    use mailbox::AccountId;
-
     use super::*;
-    use crate::filter::Owner;
 
-    fn head(number: u32) -> Head {
-        Head {
-            owner: Owner::Account(AccountId(number)),
-            name: "main".to_owned(),
-            version: 1,
-        }
+    fn version(number: u8) -> Version {
+        Version::of(&[number])
     }
 
     #[test]
     fn the_least_used_script_goes_and_the_bytes_stay_bounded() {
         let script = Arc::new(Script::compile(b"keep;").expect("a script"));
-        let each = bytes_of(&head(0), &script);
+        let each = bytes_of(&script);
         let mut cache = Cache::new(3 * each);
         for number in 0..3 {
-            cache.keep(head(number), script.clone());
+            cache.keep(version(number), script.clone());
         }
-        assert!(cache.find(&head(0)).is_some());
-        cache.keep(head(3), script.clone());
-        assert!(cache.find(&head(1)).is_none(), "it was used least lately");
-        assert!(cache.find(&head(0)).is_some() && cache.find(&head(3)).is_some());
+        assert!(cache.find(version(0)).is_some());
+        cache.keep(version(3), script.clone());
+        assert!(cache.find(version(1)).is_none(), "it was used least lately");
+        assert!(cache.find(version(0)).is_some() && cache.find(version(3)).is_some());
         assert_eq!(cache.bytes(), 3 * each);
-        let changed = Head {
-            version: 2,
-            ..head(0)
-        };
-        assert!(
-            cache.find(&changed).is_none(),
-            "another text is another script"
-        );
         assert_eq!(cache.order.len(), cache.scripts.len());
     }
 }

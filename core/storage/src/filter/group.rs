@@ -2,21 +2,67 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use ::scripts::limits::KEYS_ROWS;
 use mail::InternalDate;
 use mailbox::{AccountId, Bundle, BundleCopy, MailboxFault, Mailboxes};
 use queue::limits::ENTRY_ROWS;
 use runtime::events::MESSAGE;
+use sieve::Remember;
 use store::BodyIn;
 use tenancy::Part;
 
 use super::plan::Plan;
 use crate::outgoing::{Outgoing, mailbox_fault};
 
-/// Bodies that scripts made, copies, and letters, of one group: with the summaries of those bodies and the envelopes of those letters it stays
-/// below what a group takes (`store::limits::GROUP_FIXED_BYTES_MAX`), beside the recipients that one message has.
+/// Bodies that scripts made, copies, letters, and bytes of records and summaries that scripts may add to one group: with them it stays below what a
+/// group takes (`store::limits::GROUP_FIXED_BYTES_MAX`), beside as many recipients without scripts as a message has. One plan alone is always
+/// within that.
 const MADE_MAX: usize = 64;
-const COPIES_MAX: usize = mailbox::limits::RECIPIENTS_MAX;
+const COPIES_MAX: usize = mailbox::limits::RECIPIENTS_MAX / 2;
 const LETTERS_MAX: usize = 128;
+const FIXED_BYTES_MAX: usize = 256 * 1_024;
+/// A copy, and a letter, beside their texts.
+const COPY_BYTES: usize = 64;
+const LETTER_BYTES: usize = 128;
+
+/// What plans take of a group.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    made: usize,
+    copies: usize,
+    letters: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn with(self, plan: &Plan) -> Size {
+        let summaries: usize = plan.made.iter().map(|body| body.summary.len()).sum();
+        let copies = plan.copies.iter().map(|(recipient, _)| {
+            let keywords = recipient.flags.keywords.iter();
+            COPY_BYTES + keywords.map(|one| one.as_str().len() + 2).sum::<usize>()
+        });
+        let letters = plan.letters.iter().map(|letter| {
+            let to = letter.envelope.recipients.iter();
+            LETTER_BYTES
+                + letter.envelope.from.len()
+                + to.map(|to| to.path.len() + to.original.len())
+                    .sum::<usize>()
+        });
+        Size {
+            made: self.made + plan.made.len(),
+            copies: self.copies + plan.copies.len(),
+            letters: self.letters + plan.letters.len(),
+            bytes: self.bytes + summaries + copies.sum::<usize>() + letters.sum::<usize>(),
+        }
+    }
+
+    fn fits(self) -> bool {
+        self.made <= MADE_MAX
+            && self.copies <= COPIES_MAX
+            && self.letters <= LETTERS_MAX
+            && self.bytes <= FIXED_BYTES_MAX
+    }
+}
 
 /// What is written with the plans of a message.
 pub(crate) struct Group {
@@ -41,20 +87,18 @@ pub(crate) struct Written {
 impl Group {
     /// Takes out what is more than one group takes: the indexes of those plans, which the caller defers.
     pub fn split_off(&mut self) -> Vec<usize> {
-        let (mut made, mut copies, mut letters) = (0, 0, 0);
+        let (mut size, mut is_first) = (Size::default(), true);
         let mut over = Vec::new();
         for (index, (_, plan)) in self.plans.iter().enumerate() {
-            let next = (
-                made + plan.made.len(),
-                copies + plan.copies.len(),
-                letters + plan.letters.len(),
-            );
             let is_simple =
                 plan.made.is_empty() && plan.letters.is_empty() && plan.copies.len() <= 1;
-            if is_simple || next.0 <= MADE_MAX && next.1 <= COPIES_MAX && next.2 <= LETTERS_MAX {
-                (made, copies, letters) = next;
-            } else {
+            let next = size.with(plan);
+            if !is_simple && !is_first && !next.fits() {
                 over.push(index);
+                continue;
+            }
+            if !is_simple {
+                (size, is_first) = (next, false);
             }
         }
         over
@@ -76,7 +120,7 @@ impl Group {
             is_queued,
         } = self;
         let first = (body, is_queued);
-        let (bundle, places) = bundle(first, internal_date, &mut plans, rows_beside, outgoing);
+        let (bundle, places) = bundle(first, internal_date, &mut plans, rows_beside);
         let mut queued = Vec::new();
         let mut is_asked = false;
         let parts = |copies: &[Result<mailbox::Placed, MailboxFault>]| {
@@ -132,14 +176,11 @@ fn bundle(
     internal_date: InternalDate,
     plans: &mut [(AccountId, Plan)],
     rows_beside: u64,
-    outgoing: Option<&Outgoing>,
 ) -> (Bundle, Places) {
     let needs = |plan: &Plan| {
         plan.copies.iter().any(|(_, body)| *body == 0)
             || plan.letters.iter().any(|letter| letter.body == 0)
     };
-    let shelf = outgoing.and_then(Outgoing::filter);
-    let shelf = shelf.map(|filter| &filter.inner.shelf);
     let mut bodies = Vec::new();
     if is_queued || plans.iter().any(|(_, plan)| needs(plan)) {
         bodies.push(message);
@@ -159,8 +200,8 @@ fn bundle(
             });
         }
         rows += plan.letters.len() as u64 * ENTRY_ROWS;
-        if let (Some(shelf), false) = (shelf, plan.remember.is_empty()) {
-            rows += shelf.rows_of(plan.remember.len());
+        if !plan.remember.is_empty() {
+            rows += KEYS_ROWS;
         }
         places.push(own);
     }
@@ -202,17 +243,30 @@ fn beside(
     places: &[u32],
 ) -> Result<Beside, MailboxFault> {
     let (mut ids, mut parts) = (Vec::new(), Vec::new());
+    let mut is_remembered = true;
+    if let (Some(filter), false) = (outgoing.filter(), plan.remember.is_empty()) {
+        let now = filter.now();
+        let until = |each: &Remember| (each.key.0, now.saturating_add(each.kept_s));
+        let keys = plan.remember.iter().map(until).collect();
+        match filter.inner.scripts.remember(account.0, keys, now) {
+            Ok(part) => parts.push(part),
+            // The message goes on without: a second notice or copy is better than none.
+            Err(fault) => {
+                tracing::warn!(account = account.0, %fault, "what a script did is not remembered");
+                is_remembered = false;
+            }
+        }
+    }
     for letter in &plan.letters {
+        if letter.is_remembered && !is_remembered {
+            continue;
+        }
         let put = outgoing
             .queue()
             .put(letter.envelope.clone(), places[letter.body]);
         let (id, part) = put.map_err(mailbox_fault)?;
         ids.push((id.0, letter.what));
         parts.push(part);
-    }
-    if let (Some(filter), false) = (outgoing.filter(), plan.remember.is_empty()) {
-        let now = filter.now();
-        parts.push(filter.inner.shelf.remember(account, &plan.remember, now));
     }
     Ok((ids, parts))
 }

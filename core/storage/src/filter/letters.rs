@@ -12,10 +12,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Filter;
 use crate::outgoing::lifetimes;
 
-/// Of messages that scripts made, from their making until their group has an outcome. Past it deliveries that need one are deferred.
-pub const MADE_BYTES_MAX: usize = 128 << 20;
-/// What one message may make for one account: the largest message twice. A script that wants more has failed.
-pub(super) const MADE_EACH_BYTES_MAX: usize = MADE_BYTES_MAX;
+/// Of messages that scripts made, from their making until their group has an outcome. Past it deliveries that need one are deferred. The plan counts
+/// them (`plan::limits::FILTER_BYTES`).
+pub const MADE_BYTES_MAX: usize = 32 << 20;
+/// What one message may make for one account. A script that wants more has failed, and the message is kept as it came: one that edits the header of a
+/// message of 30 MiB and sends it on as well.
+pub(super) const MADE_EACH_BYTES_MAX: usize = MADE_BYTES_MAX - (1 << 20);
 /// Bytes are counted in units, since a semaphore counts to 2^32.
 pub(super) const MADE_UNIT_BYTES: usize = 4 * 1_024;
 
@@ -25,6 +27,8 @@ pub(crate) struct Letter {
     pub envelope: Envelope,
     /// 0: the message as it came; `n`: `Plan::made[n - 1]`.
     pub body: usize,
+    /// It may go only if the account remembers that it went.
+    pub is_remembered: bool,
     /// For the trace.
     pub what: &'static str,
 }
@@ -131,14 +135,20 @@ pub(super) fn travels_from(raw: &[u8]) -> usize {
     memchr::memchr(b'\n', raw).map_or(0, |end| end + 1)
 }
 
-/// RFC 9228: whether the message has been at this address before.
+/// RFC 9228: whether the message has been at this address before, or at `HOPS_MAX` others.
 pub(super) fn was_at(raw: &[u8], path: &str) -> bool {
+    let mut hops = 0;
     mail::header::fields(raw).any(|field| {
+        let is_hop = field.name.eq_ignore_ascii_case(b"Delivered-To");
+        hops += usize::from(is_hop);
         let value = field.value.trim_ascii();
-        field.name.eq_ignore_ascii_case(b"Delivered-To")
-            && value.eq_ignore_ascii_case(path.as_bytes())
+        is_hop && (value.eq_ignore_ascii_case(path.as_bytes()) || hops >= HOPS_MAX)
     })
 }
+
+/// Addresses that a message passes before no script sends it on any more. People who each send on to four others make a message of many: of
+/// one at most 4^5.
+const HOPS_MAX: usize = 5;
 
 /// Whether a check of the sender failed, by the results that we put in front. A forged field can only keep a report from being sent.
 pub(super) fn is_forged(raw: &[u8]) -> bool {
@@ -159,6 +169,9 @@ mod tests {
         let raw = b"Return-Path: <a@b.example>\r\nDelivered-To: Ann@Example.org\r\n\r\nDelivered-To: bob@example.org\r\n";
         assert!(was_at(raw, "ann@example.org"));
         assert!(!was_at(raw, "bob@example.org"));
+        let hops = |count: usize| "Delivered-To: x@y.example\r\n".repeat(count);
+        assert!(!was_at(hops(4).as_bytes(), "ann@example.org"));
+        assert!(was_at(hops(5).as_bytes(), "ann@example.org"), "far enough");
         assert_eq!(travels_from(raw), 28);
         assert_eq!(travels_from(b"Received: x\r\n"), 0);
     }

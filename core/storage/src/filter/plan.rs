@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ::scripts::Owner;
 use bytes::Bytes;
 use mail::{Address, Flags};
 use mailbox::{MailboxFault, Mailboxes, Recipient};
@@ -13,7 +14,7 @@ use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 use super::answers::special_use_of;
 use super::letters::{self, Letter, NotMade};
 use super::run::Said;
-use super::{Filter, Message, Owner, Share};
+use super::{Filter, Message, Share};
 use crate::addresses;
 use crate::junk::{self, INBOX};
 use crate::outgoing::{Outgoing, lifetimes};
@@ -302,9 +303,9 @@ impl Draft<'_> {
     }
 
     async fn reply(&mut self, reply: &Reply) -> Result<(), NotMade> {
-        let shelf = &self.filter.inner.shelf;
-        let known = shelf.is_remembered(self.share.account, &reply.key, self.now);
-        if known.await.map_err(NotMade::Later)? {
+        // A reply to a forged sender goes to who wrote nothing.
+        let is_doubtful = self.share.is_junk || letters::is_forged(&self.message.body.raw);
+        if is_doubtful || self.filter.remembers(self.share.account, &reply.key) {
             return Ok(());
         }
         let id = self.message_id("reply");
@@ -317,7 +318,7 @@ impl Draft<'_> {
         let raw = reply.message(&date, &id);
         let body = self.make(raw, Bytes::new()).await?;
         let envelope = letters::automatic(vec![reply.to.to_path()], self.raw_of(body), self.now);
-        self.letter(envelope, body, "vacation reply");
+        self.letter(envelope, body, REPLY);
         self.plan.remember.push(Remember {
             key: reply.key,
             kept_s: reply.again_s,
@@ -389,6 +390,7 @@ impl Draft<'_> {
         self.plan.letters.push(Letter {
             envelope,
             body,
+            is_remembered: what == REPLY,
             what,
         });
     }
@@ -477,9 +479,12 @@ impl Draft<'_> {
     fn tell_failure(&mut self, failure: &Failure) {
         let key = self.told(Some(failure.script_index), "failure");
         let head = self.said.heads.get(failure.script_index);
-        let name = head.map_or("", |head| &head.name[..]);
-        let text = match head.map(|head| &head.owner) {
-            Some(Owner::Global | Owner::Domain(_)) => {
+        let owner = head.map(|head| &head.owner);
+        let list = owner.map(|owner| self.filter.inner.scripts.list(owner));
+        let active = list.as_ref().and_then(::scripts::List::active);
+        let name = active.map_or("", |script| &script.name[..]);
+        let text = match owner {
+            Some(Owner::Box | Owner::Domain(_)) => {
                 tracing::warn!(script = ?head, %failure, "a script of an administrator failed, and the message was kept in INBOX");
                 return;
             }
@@ -493,12 +498,7 @@ impl Draft<'_> {
     /// Once: unless the account remembers that it was told.
     async fn tell(&mut self, key: Key, text: &str) -> Result<(), NotMade> {
         let account = self.share.account;
-        let known = self
-            .filter
-            .inner
-            .shelf
-            .is_remembered(account, &key, self.now);
-        if known.await.map_err(NotMade::Later)? {
+        if self.filter.remembers(account, &key) {
             return Ok(());
         }
         let id = self.message_id("notice");
@@ -538,5 +538,7 @@ fn too_large() -> Outcome {
     }
 }
 
+/// A reply goes once to each sender; without a memory of it none goes.
+const REPLY: &str = "vacation reply";
 /// How long it is remembered that an owner was told: as long as anything is.
 const NOTICE_S: u64 = sieve::limits::DUPLICATE_S_MAX;

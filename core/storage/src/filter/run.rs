@@ -16,7 +16,7 @@ use sieve::limits::STEPS_COUNT_MAX;
 use sieve::{Envelope, Environment, Included, Later, Outcome, Script};
 
 use super::answers::Answers;
-use super::{Filter, Head, Message, Share};
+use super::{Filter, Head, Message, Share, script_fault};
 
 /// Steps of a run on the owner's thread.
 const QUICK_STEPS: u64 = STEPS_COUNT_MAX / 80;
@@ -61,11 +61,12 @@ pub(super) struct Said {
 impl Filter {
     pub(super) async fn compiled(&self, head: &Head) -> Result<Compiled, MailboxFault> {
         let inner = &self.inner;
-        let find = || inner.cache.borrow_mut().find(head);
+        let find = || inner.cache.borrow_mut().find(head.version);
         if let Some(script) = find() {
             return Ok(Compiled::Script(script));
         }
-        let Some(text) = inner.shelf.text(head).await? else {
+        let text = inner.scripts.text(&head.owner, head.version).await;
+        let Some(text) = text.map_err(script_fault)? else {
             return Ok(Compiled::Absent);
         };
         let turn = inner.away.acquire().await;
@@ -81,7 +82,7 @@ impl Filter {
             Ok(script) => {
                 let script = Arc::new(script);
                 let mut cache = inner.cache.borrow_mut();
-                cache.keep(head.clone(), script.clone());
+                cache.keep(head.version, script.clone());
                 let bytes = cache.bytes() as u64;
                 inner.counters.cache_bytes.store(bytes, Relaxed);
                 Compiled::Script(script)
@@ -99,7 +100,7 @@ impl Filter {
         answers: &mut Answers,
     ) -> Result<Option<Said>, MailboxFault> {
         let inner = &self.inner;
-        if !inner.shelf.has_any() {
+        if inner.scripts.count().0 == 0 {
             return Ok(None);
         }
         let account = mailboxes.directory().account_by_id(share.account).await?;
@@ -112,7 +113,7 @@ impl Filter {
             return Ok(None);
         }
         let domain = own.domain().to_lowercase();
-        let heads = inner.shelf.active(share.account, &domain).await?;
+        let heads = self.active(mailboxes, share.account, &domain);
         if heads.is_empty() {
             return Ok(None);
         }

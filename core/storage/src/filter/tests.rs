@@ -1,10 +1,12 @@
 //! What scripts do with mail that arrives, on real mailboxes and a real queue of a simulated machine.
 
-mod shelf;
+mod bounds;
+mod refusals;
 
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use ::scripts::Owner;
 use base::BodyName;
 use bytes::Bytes;
 use device::sim::SimWorld;
@@ -15,26 +17,28 @@ use runtime::SessionHost;
 use store::BodyIn;
 
 use crate::arrival::{Arrival, Posted, Refusing};
-use crate::filter::{Counters, Filter, Owner};
+use crate::filter::{Counters, Filter};
 use crate::outgoing::{HandedOver, Outgoing, Placing};
 use crate::rig;
-
-use shelf::MemoryShelf;
 
 struct House {
     world: SimWorld,
     outgoing: Outgoing,
-    shelf: Rc<MemoryShelf>,
     ann: AccountId,
     bob: AccountId,
 }
 
+fn filtered(world: &SimWorld, outgoing: Outgoing) -> Outgoing {
+    let scripts = outgoing.scripts().expect("the rig has some").clone();
+    let host = SessionHost::on(world.io().host.clone());
+    let name = "mx.example.org".to_owned();
+    let filter = Filter::new(scripts, host, name, Arc::default());
+    outgoing.with_filter(filter)
+}
+
 fn house() -> House {
     let (world, outgoing) = rig::outgoing();
-    let shelf = Rc::new(MemoryShelf::default());
-    let host = SessionHost::on(world.io().host.clone());
-    let filter = Filter::new(Box::new(shelf.clone()), host, "mx.example.org".to_owned());
-    let outgoing = outgoing.with_filter(filter);
+    let outgoing = filtered(&world, outgoing);
     let [ann, bob] = world.block_on(async {
         let mailboxes = outgoing.mailboxes();
         let add = async |local: &str, quota| {
@@ -47,7 +51,6 @@ fn house() -> House {
     House {
         world,
         outgoing,
-        shelf,
         ann,
         bob,
     }
@@ -65,8 +68,15 @@ fn body(text: &str) -> BodyIn {
 }
 
 impl House {
-    fn script(&self, account: AccountId, text: &str) {
-        self.shelf.put(Owner::Account(account), "main", text);
+    async fn put(&self, owner: Owner, text: &str) {
+        let scripts = self.outgoing.scripts().expect("the rig has some");
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        let put = scripts.put(&owner, "main", text, true).await;
+        put.expect("there is room");
+    }
+
+    async fn script(&self, account: AccountId, text: &str) {
+        self.put(Owner::Account(account.0), text).await;
     }
 
     fn arrival(&self, text: &str, to: &[(AccountId, &str)], refusing: Refusing) -> Arrival {
@@ -126,13 +136,24 @@ impl House {
     }
 }
 
+fn envelope(to: &[&str]) -> Envelope {
+    Envelope {
+        from: "eve@else.example".to_owned(),
+        recipients: to.iter().map(|path| Addressee::new(*path)).collect(),
+        arrived: UnixSeconds(1_000),
+        warns: UnixSeconds(15_400),
+        expires: UnixSeconds(433_000),
+        terms: Terms::default(),
+    }
+}
+
 #[test]
 fn without_a_script_nothing_is_run() {
     let house = house();
     house.world.block_on(async {
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "INBOX").await, 1);
-        house.script(house.bob, "discard;");
+        house.script(house.bob, "discard;").await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "INBOX").await, 2);
         assert_eq!(house.counters().runs.load(Relaxed), 0);
@@ -146,7 +167,7 @@ fn a_message_is_filed_with_flags_and_its_mailbox_is_made() {
         house.script(
             house.ann,
             "require [\"fileinto\", \"mailbox\", \"imap4flags\"];\r\nfileinto :create :flags \"\\\\Flagged\" \"Work/Bills\";",
-        );
+        ).await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
@@ -164,7 +185,9 @@ fn a_message_is_filed_with_flags_and_its_mailbox_is_made() {
 fn a_target_that_is_missing_falls_to_inbox_and_is_told_once() {
     let house = house();
     house.world.block_on(async {
-        house.script(house.ann, "require \"fileinto\"; fileinto \"Nowhere\";");
+        house
+            .script(house.ann, "require \"fileinto\"; fileinto \"Nowhere\";")
+            .await;
         for _ in 0..3 {
             assert_eq!(house.to_ann(LETTER).await, Ok(()));
         }
@@ -183,7 +206,7 @@ fn a_script_that_fails_keeps_the_message_and_tells_its_owner_once_for_each_versi
     house.world.block_on(async {
         let failing =
             "require [\"ihave\", \"envelope\"];\r\nif true {\r\n  error \"on purpose\";\r\n}\r\n";
-        house.script(house.ann, failing);
+        house.script(house.ann, failing).await;
         for _ in 0..3 {
             assert_eq!(house.to_ann(LETTER).await, Ok(()));
         }
@@ -195,7 +218,9 @@ fn a_script_that_fails_keeps_the_message_and_tells_its_owner_once_for_each_versi
         assert_eq!((texts.len(), told.len()), (4, 1));
         assert!(told[0].contains("line 3"), "the place: {}", told[0]);
         assert!(told[0].contains("From: Mail filter <postmaster@example.org>"));
-        house.script(house.ann, &format!("# another version\r\n{failing}"));
+        house
+            .script(house.ann, &format!("# another version\r\n{failing}"))
+            .await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "INBOX").await, 6);
         assert_eq!(house.counters().failures.load(Relaxed), 4);
@@ -206,21 +231,20 @@ fn a_script_that_fails_keeps_the_message_and_tells_its_owner_once_for_each_versi
 fn a_script_of_an_administrator_runs_first_and_a_persons_decides_again_about_what_it_kept() {
     let house = house();
     house.world.block_on(async {
-        house.shelf.put(
-            Owner::Global,
-            "box",
+        house.put(
+            Owner::Box,
             "require [\"fileinto\", \"mailbox\"]; if header :is \"Subject\" \"bad\" { discard; }",
-        );
+        ).await;
         let domain = Owner::Domain("example.org".to_owned());
-        house.shelf.put(
-            domain,
-            "domain",
-            "require \"imap4flags\"; addflag \"$seen_here\";",
-        );
-        house.script(
-            house.ann,
-            "require [\"fileinto\", \"mailbox\"]; fileinto :create \"Own\";",
-        );
+        house
+            .put(domain, "require \"imap4flags\"; addflag \"$seen_here\";")
+            .await;
+        house
+            .script(
+                house.ann,
+                "require [\"fileinto\", \"mailbox\"]; fileinto :create \"Own\";",
+            )
+            .await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.to_ann(&LETTER.replace("hello", "bad")).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "Own").await, 1);
@@ -233,7 +257,9 @@ fn a_script_of_an_administrator_runs_first_and_a_persons_decides_again_about_wha
 fn a_redirect_goes_on_with_a_sealed_sender_and_comes_to_an_end_when_it_returns() {
     let house = house();
     house.world.block_on(async {
-        house.script(house.ann, "redirect \"ann@away.example\";");
+        house
+            .script(house.ann, "redirect \"ann@away.example\";")
+            .await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
         let queued = house.queued().await;
@@ -267,7 +293,7 @@ fn an_edited_header_goes_where_the_action_behind_it_says() {
         house.script(
             house.ann,
             "require [\"editheader\", \"copy\", \"fileinto\", \"mailbox\"];\r\nkeep;\r\naddheader \"X-Seen\" \"yes\";\r\nfileinto :copy :create \"Seen\";\r\nredirect :copy \"a@away.example\";",
-        );
+        ).await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         assert_eq!(house.texts_in(house.ann, "INBOX").await, [LETTER]);
         let seen = house.texts_in(house.ann, "Seen").await;
@@ -281,10 +307,12 @@ fn an_edited_header_goes_where_the_action_behind_it_says() {
 fn two_messages_that_come_together_get_one_vacation_reply() {
     let house = house();
     house.world.block_on(async {
-        house.script(
-            house.ann,
-            "require \"vacation\"; vacation :days 7 :subject \"Away\" \"back on Monday\";",
-        );
+        house
+            .script(
+                house.ann,
+                "require \"vacation\"; vacation :days 7 :subject \"Away\" \"back on Monday\";",
+            )
+            .await;
         let other = LETTER.replace("<1@", "<2@");
         let (one, two) = tokio::join!(house.to_ann(LETTER), house.to_ann(&other));
         assert_eq!((one, two), (Ok(()), Ok(())));
@@ -312,10 +340,12 @@ fn two_messages_that_come_together_get_one_vacation_reply() {
 fn a_reply_has_an_author_that_the_account_may_send_as() {
     let house = house();
     house.world.block_on(async {
-        house.script(
-            house.ann,
-            "require \"vacation\"; vacation :from \"Boss <boss@other.example>\" \"away\";",
-        );
+        house
+            .script(
+                house.ann,
+                "require \"vacation\"; vacation :from \"Boss <boss@other.example>\" \"away\";",
+            )
+            .await;
         assert_eq!(house.to_ann(LETTER).await, Ok(()));
         let queued = house.queued().await;
         assert!(
@@ -340,7 +370,7 @@ fn what_looks_like_junk_goes_where_junk_goes_unless_the_script_files_it() {
         house.script(
             house.ann,
             "require [\"fileinto\", \"mailbox\", \"spamtestplus\", \"relational\", \"comparator-i;ascii-numeric\"];\r\nif header :is \"Subject\" \"file\" { fileinto :create \"Mine\"; }\r\nelsif allof(header :is \"Subject\" \"keep\", spamtest :percent :value \"ge\" :comparator \"i;ascii-numeric\" \"75\") { keep; }",
-        );
+        ).await;
         for text in [LETTER.to_owned(), LETTER.replace("hello", "file"), LETTER.replace("hello", "keep")] {
             assert_eq!(house.outgoing.deliver(junk(&text)).await, [Ok(())]);
         }
@@ -350,84 +380,13 @@ fn what_looks_like_junk_goes_where_junk_goes_unless_the_script_files_it() {
     });
 }
 
-#[test]
-fn a_refusal_is_a_reply_where_one_can_carry_it() {
-    let house = house();
-    house.world.block_on(async {
-        house.script(house.ann, "require \"reject\"; reject \"not today\";");
-        let rejected = || Err(MailboxFault::Rejected("not today".to_owned()));
-        let both = [
-            (house.ann, "ann@example.org"),
-            (house.bob, "bob@example.org"),
-        ];
-        let each = house.arrival(LETTER, &both, Refusing::Each);
-        assert_eq!(house.outgoing.deliver(each).await, [rejected(), Ok(())]);
-        let alone = house.arrival(LETTER, &both[..1], Refusing::Together);
-        assert_eq!(house.outgoing.deliver(alone).await, [rejected()]);
-        assert_eq!(house.queued().await.len(), 0);
-        // Of two with one answer it is one's alone: the queue reports.
-        let together = house.arrival(LETTER, &both, Refusing::Together);
-        assert_eq!(house.outgoing.deliver(together).await, [Ok(()), Ok(())]);
-        assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
-        assert_eq!(house.count_in(house.bob, "INBOX").await, 2);
-        let queued = house.queued().await;
-        let [(entry, raw)] = &queued[..] else {
-            panic!("one waits: {}", queued.len());
-        };
-        assert_eq!(
-            (&entry.from[..], &entry.recipients[0].to.path[..]),
-            ("eve@else.example", "ann@example.org")
-        );
-        assert_eq!(raw, LETTER);
-        let placed = house
-            .outgoing
-            .deliver_here(entry.id, UnixSeconds(5), body(raw), 0)
-            .await;
-        assert_eq!(placed, Ok(Placing::Rejected("not today".to_owned())));
-    });
-}
-
-#[test]
-fn no_report_of_a_refusal_goes_to_a_sender_who_may_be_forged() {
-    let house = house();
-    house.world.block_on(async {
-        house.script(house.ann, "require \"reject\"; reject \"no\";");
-        let to = [(house.ann, "ann@example.org")];
-        let mut of_nobody = house.arrival(LETTER, &to, Refusing::Report);
-        of_nobody.posted.from.clear();
-        let junk = Arrival {
-            junk: vec![house.ann],
-            ..house.arrival(LETTER, &to, Refusing::Report)
-        };
-        let failed = LETTER.replace("From:", "Authentication-Results: mx; spf=fail\r\nFrom:");
-        let forged = house.arrival(&failed, &to, Refusing::Report);
-        for arrival in [of_nobody, junk, forged] {
-            assert_eq!(house.outgoing.deliver(arrival).await, [Ok(())]);
-        }
-        assert_eq!(house.queued().await.len(), 0);
-        assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
-        assert_eq!(house.counters().rejected.load(Relaxed), 3);
-    });
-}
-
-fn envelope(to: &[&str]) -> Envelope {
-    Envelope {
-        from: "eve@else.example".to_owned(),
-        recipients: to.iter().map(|path| Addressee::new(*path)).collect(),
-        arrived: UnixSeconds(1_000),
-        warns: UnixSeconds(15_400),
-        expires: UnixSeconds(433_000),
-        terms: Terms::default(),
-    }
-}
-
 /// What waited in a spool runs the same scripts, and is still placed once.
 #[test]
 fn a_hand_over_runs_scripts_once() {
     let house = house();
     house.world.block_on(async {
-        house.script(house.ann, "require [\"fileinto\", \"mailbox\", \"copy\"]; redirect :copy \"x@away.example\"; fileinto :create \"Own\";");
-        house.script(house.bob, "require \"reject\"; reject \"no\";");
+        house.script(house.ann, "require [\"fileinto\", \"mailbox\", \"copy\"]; redirect :copy \"x@away.example\"; fileinto :create \"Own\";").await;
+        house.script(house.bob, "require \"reject\"; reject \"no\";").await;
         let to = ["ann@example.org", "bob@example.org"];
         let hand_over = || house.outgoing.hand_over(body(LETTER), envelope(&to), 0);
         assert_eq!(hand_over().await, Ok(HandedOver::Now));
@@ -446,86 +405,11 @@ fn a_hand_over_runs_scripts_once() {
 fn a_discard_is_served_and_comes_no_second_time() {
     let house = house();
     house.world.block_on(async {
-        house.script(house.ann, "discard;");
+        house.script(house.ann, "discard;").await;
         let direct = || house.arrival(LETTER, &[(house.ann, "ann@example.org")], Refusing::Each);
         assert_eq!(house.outgoing.deliver_once(direct()).await, [Ok(())]);
-        house.script(house.ann, "keep;");
+        house.script(house.ann, "keep;").await;
         assert_eq!(house.outgoing.deliver_once(direct()).await, [Ok(())]);
         assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
-    });
-}
-
-#[test]
-fn an_account_without_room_gets_nothing_of_its_share_and_others_get_theirs() {
-    let house = house();
-    house.world.block_on(async {
-        let mailboxes = house.outgoing.mailboxes();
-        let bytes = LETTER.len() as u64;
-        mailboxes.set_quota(house.ann, bytes + bytes / 2).await.expect("an account");
-        // Two copies do not fit where one would.
-        house.script(house.ann, "require [\"fileinto\", \"mailbox\", \"copy\"]; fileinto :copy :create \"Own\"; redirect :copy \"x@away.example\";");
-        let both = [(house.ann, "ann@example.org"), (house.bob, "bob@example.org")];
-        let arrival = house.arrival(LETTER, &both, Refusing::Each);
-        let delivered = house.outgoing.deliver(arrival).await;
-        assert_eq!(delivered, [Err(MailboxFault::OverQuota), Ok(())]);
-        assert_eq!(house.count_in(house.ann, "Own").await, 0);
-        assert_eq!(house.count_in(house.ann, "INBOX").await, 0);
-        assert_eq!(house.queued().await.len(), 0);
-    });
-}
-
-/// Twenty scripts with four different headers each want more bodies than one group takes: who is left comes with the next try.
-#[test]
-fn what_is_more_than_one_group_takes_comes_with_the_next_try() {
-    let house = house();
-    house.world.block_on(async {
-        let text = "require [\"editheader\", \"fileinto\", \"mailbox\"];\r\naddheader \"X-A\" \"1\"; fileinto :create \"A\";\r\naddheader \"X-B\" \"1\"; fileinto :create \"B\";\r\naddheader \"X-C\" \"1\"; fileinto :create \"C\";\r\naddheader \"X-D\" \"1\"; fileinto :create \"D\";";
-        house.shelf.put(Owner::Global, "box", text);
-        let mailboxes = house.outgoing.mailboxes();
-        let mut all = Vec::new();
-        for number in 0..20 {
-            let path = format!("p{number}@example.org");
-            let address = Address::from_path(&path).expect("an address");
-            let account = mailboxes.add_account(&address, "$argon2id$x", 0).await.expect("made");
-            all.push((account, path));
-        }
-        let mut left: Vec<(AccountId, &str)> = all.iter().map(|(account, path)| (*account, &path[..])).collect();
-        let mut tries = 0;
-        while !left.is_empty() {
-            let results = house.outgoing.deliver(house.arrival(LETTER, &left, Refusing::Each)).await;
-            let mut results = results.into_iter();
-            left.retain(|_| results.next().expect("one for each").is_err());
-            tries += 1;
-            assert!(tries < 9);
-        }
-        assert!(tries > 1, "it was too much for one");
-        for (account, _) in &all {
-            for name in ["A", "B", "C", "D"] {
-                assert_eq!(house.count_in(*account, name).await, 1);
-            }
-        }
-    });
-}
-
-/// A run that is too long for the owner's thread is made elsewhere, and says the same.
-#[test]
-fn a_long_run_is_made_elsewhere_and_asks_what_it_needs() {
-    let house = house();
-    house.world.block_on(async {
-        let mut text =
-            "require [\"variables\", \"fileinto\", \"mailbox\"];\r\nset \"a\" \"x\";\r\n"
-                .to_owned();
-        for _ in 0..9 {
-            text += "set \"a\" \"${a}${a}${a}\";\r\n";
-        }
-        for _ in 0..400 {
-            text += "if string :contains \"${a}\" \"y\" { discard; }\r\n";
-        }
-        text += "if mailboxexists \"Trash\" { fileinto \"Trash\"; }\r\n";
-        house.script(house.ann, &text);
-        assert_eq!(house.to_ann(LETTER).await, Ok(()));
-        assert_eq!(house.counters().failures.load(Relaxed), 0);
-        assert_eq!(house.count_in(house.ann, "Trash").await, 1);
-        assert!(house.counters().away.load(Relaxed) > 0);
     });
 }

@@ -143,6 +143,7 @@ impl Outgoing {
         Ok(Plan::letter(Letter {
             envelope,
             body: 0,
+            is_remembered: false,
             what: "queued for a report: the recipient's script refuses it",
         }))
     }

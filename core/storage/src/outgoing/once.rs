@@ -253,15 +253,13 @@ impl Outgoing {
             is_utf8: elsewhere.terms.is_utf8,
         };
         let planning = self.planning(&message, here, internal_date).await;
+        // Who cannot be planned for now waits in the queue, which tries for each alone: a hand-over that fails as a whole comes again and again.
         let Planning {
             group,
             to,
             mut waits,
-            fault,
+            fault: _,
         } = planning;
-        if let Some(fault) = fault.filter(is_of_storage) {
-            return Err(fault);
-        }
         let mut is_written = false;
         if !group.plans.is_empty() {
             let written = group.write(&self.mailboxes, Some(self), |placed| {
