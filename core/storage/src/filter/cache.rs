@@ -40,7 +40,7 @@ impl Cache {
         Some(script.clone())
     }
 
-    /// The same text is there once, whoever has it. One that was replaced stays until it is the least used one.
+    /// The same text is there once, however many owners have it. One that was replaced stays until it is the least used one.
     pub fn keep(&mut self, version: Version, script: Arc<Script>) {
         if self.scripts.contains_key(&version) {
             return;

@@ -34,7 +34,7 @@ pub enum Refusing {
     Each,
     /// One reply for all: a refusal if all of them refuse.
     Together,
-    /// The sender has its reply, or somebody else gives it: by a report from the queue.
+    /// The sender has its reply, or another zone gives it: by a report from the queue.
     #[default]
     Report,
 }
@@ -46,6 +46,10 @@ impl Outgoing {
         let mut again = Vec::new();
         for (index, share) in shares.iter().enumerate() {
             let fate = self.fate(message, share).await;
+            if matches!(&fate, Fate::Place(plan) if plan.effects.ran) {
+                // A run takes up to a millisecond of the owner's thread, and a message has a thousand recipients.
+                tokio::task::yield_now().await;
+            }
             let remembers = matches!(&fate, Fate::Place(plan) if !plan.remember.is_empty());
             if remembers {
                 // Its bodies are given back while it waits for the lock.

@@ -36,6 +36,7 @@ pub(crate) struct Letter {
 /// A body out of some pieces, with its share of the memory.
 pub(super) struct Made {
     pub body: BodyIn,
+    pub is_ascii: bool,
     pub charge: OwnedSemaphorePermit,
 }
 
@@ -71,14 +72,20 @@ impl Filter {
             raw.reserve_exact(rest.len());
             raw.extend_from_slice(&rest);
             let raw = Bytes::from(raw);
-            BodyIn {
+            let is_ascii = raw.is_ascii();
+            let body = BodyIn {
                 name: BodyName::of(&raw),
                 summary: Bytes::from(Summary::of(&raw).encode()),
                 raw,
-            }
+            };
+            (body, is_ascii)
         };
-        let body = self.inner.host.work(bytes, work).await;
-        Ok(Made { body, charge })
+        let (body, is_ascii) = self.inner.host.work(bytes, work).await;
+        Ok(Made {
+            body,
+            is_ascii,
+            charge,
+        })
     }
 
     /// A new id: the same message, account and purpose have the same one.
@@ -95,7 +102,7 @@ impl Filter {
 }
 
 /// The envelope of a message that a program of ours wrote: it has no sender, so that nothing answers it, and no report comes back.
-pub(super) fn automatic(paths: Vec<String>, raw: &[u8], now: u64) -> Envelope {
+pub(super) fn automatic(paths: Vec<String>, is_ascii: bool, now: u64) -> Envelope {
     let now = UnixSeconds(now);
     let (warns, expires) = lifetimes(now, true);
     let is_utf8 = paths.iter().any(|path| !path.is_ascii());
@@ -107,7 +114,7 @@ pub(super) fn automatic(paths: Vec<String>, raw: &[u8], now: u64) -> Envelope {
         expires,
         terms: Terms {
             is_utf8,
-            is_eight_bit: !raw.is_ascii(),
+            is_eight_bit: !is_ascii,
             is_unsigned: true,
             ..Terms::default()
         },
@@ -138,7 +145,7 @@ pub(super) fn travels_from(raw: &[u8]) -> usize {
 /// RFC 9228: whether the message has been at this address before, or at `HOPS_MAX` others.
 pub(super) fn was_at(raw: &[u8], path: &str) -> bool {
     let mut hops = 0;
-    mail::header::fields(raw).any(|field| {
+    mail::header::fields(front(raw)).any(|field| {
         let is_hop = field.name.eq_ignore_ascii_case(b"Delivered-To");
         hops += usize::from(is_hop);
         let value = field.value.trim_ascii();
@@ -150,13 +157,26 @@ pub(super) fn was_at(raw: &[u8], path: &str) -> bool {
 /// one at most 4^5.
 const HOPS_MAX: usize = 5;
 
-/// Whether a check of the sender failed, by the results that we put in front. A forged field can only keep a report from being sent.
+/// What is looked at of a header on the owner's thread. The fields that we put in front are there, behind those of some hops.
+fn front(raw: &[u8]) -> &[u8] {
+    &raw[..raw.len().min(FRONT_BYTES_MAX)]
+}
+
+const FRONT_BYTES_MAX: usize = 256 * 1_024;
+
+/// Whether our check of the sender failed: by the results that stand before the second Received, of which the first is ours. A forged field there can
+/// only keep a report from being sent.
 pub(super) fn is_forged(raw: &[u8]) -> bool {
-    mail::header::fields(raw).any(|field| {
-        field.name.eq_ignore_ascii_case(b"Authentication-Results")
-            && ["spf=fail", "dmarc=fail"]
-                .iter()
-                .any(|word| memchr::memmem::find(field.value, word.as_bytes()).is_some())
+    let mut hops = 0;
+    let ours = mail::header::fields(front(raw)).take_while(|field| {
+        hops += usize::from(field.name.eq_ignore_ascii_case(b"Received"));
+        hops < 2
+    });
+    let mut results =
+        ours.filter(|field| field.name.eq_ignore_ascii_case(b"Authentication-Results"));
+    results.any(|field| {
+        let has = |word: &str| memchr::memmem::find(field.value, word.as_bytes()).is_some();
+        has("spf=fail") || has("dmarc=fail")
     })
 }
 
@@ -182,5 +202,13 @@ mod tests {
         assert!(is_forged(results("spf=fail smtp.mailfrom=a").as_bytes()));
         assert!(is_forged(results("spf=none; dmarc=fail").as_bytes()));
         assert!(!is_forged(results("spf=pass; dmarc=pass").as_bytes()));
+        let of_another = format!(
+            "Received: ours\r\nReceived: theirs\r\n{}",
+            results("spf=fail")
+        );
+        assert!(
+            !is_forged(of_another.as_bytes()),
+            "a list in front checked another sender"
+        );
     }
 }

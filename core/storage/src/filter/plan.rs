@@ -92,10 +92,12 @@ struct Draft<'d> {
     now: u64,
     plan: Plan,
     made_bytes: usize,
+    /// Of each of `Plan::made`.
+    ascii: Vec<bool>,
     /// Bodies with an edited header, and those that go on to others, by edition.
     editions: HashMap<usize, usize>,
     onward: HashMap<usize, usize>,
-    /// What the owner is told, with what is remembered of it.
+    /// The notice for the owner, with the key that is remembered of it.
     notice: Option<(Key, String)>,
 }
 
@@ -118,6 +120,7 @@ impl Filter {
                 now: self.now(),
                 plan: Plan::default(),
                 made_bytes: 0,
+                ascii: Vec::new(),
                 editions: HashMap::new(),
                 onward: HashMap::new(),
                 notice: None,
@@ -285,7 +288,7 @@ impl Draft<'_> {
         let path = to.to_path();
         let terms = Terms {
             is_utf8: self.message.is_utf8 || !path.is_ascii() || !from.is_ascii(),
-            is_eight_bit: !self.raw_of(body).is_ascii(),
+            is_eight_bit: !self.ascii[body - 1],
             is_junk: self.share.is_junk,
             ..Terms::default()
         };
@@ -317,7 +320,7 @@ impl Draft<'_> {
         };
         let raw = reply.message(&date, &id);
         let body = self.make(raw, Bytes::new()).await?;
-        let envelope = letters::automatic(vec![reply.to.to_path()], self.raw_of(body), self.now);
+        let envelope = letters::automatic(vec![reply.to.to_path()], self.ascii[body - 1], self.now);
         self.letter(envelope, body, REPLY);
         self.plan.remember.push(Remember {
             key: reply.key,
@@ -342,7 +345,7 @@ impl Draft<'_> {
         let raw = notification.message(&date, &id, &self.said.own.to_path());
         let body = self.make(raw, Bytes::new()).await?;
         let paths = notification.to.iter().map(Address::to_path).collect();
-        let envelope = letters::automatic(paths, self.raw_of(body), self.now);
+        let envelope = letters::automatic(paths, self.ascii[body - 1], self.now);
         self.letter(envelope, body, "notification");
         self.plan.effects.notifications += 1;
         match &notification.copy_to {
@@ -397,17 +400,11 @@ impl Draft<'_> {
 
     // Bodies.
 
-    fn raw_of(&self, body: usize) -> &[u8] {
-        match body {
-            0 => &self.message.body.raw,
-            made => &self.plan.made[made - 1].raw,
-        }
-    }
-
     async fn make(&mut self, front: Vec<u8>, rest: Bytes) -> Result<usize, NotMade> {
         let made = self.filter.make(front, rest, &mut self.made_bytes).await?;
         self.plan.made.push(made.body);
         self.plan._charges.push(made.charge);
+        self.ascii.push(made.is_ascii);
         Ok(self.plan.made.len())
     }
 
@@ -459,9 +456,9 @@ impl Draft<'_> {
         self.filter.message_id(&self.message.body.name, &words)
     }
 
-    // What the owner is told.
+    // Notices for the owner.
 
-    /// Stands for what is told of a script, and for its version.
+    /// Stands for one notice about a script, and for its version.
     fn told(&self, failed: Option<usize>, what: &str) -> Key {
         let mut words = format!("ringpost filter notice 1 {what} ");
         for (index, head) in self.said.heads.iter().enumerate() {
@@ -475,7 +472,7 @@ impl Draft<'_> {
         Key(key)
     }
 
-    /// A person hears of a script of their own; an administrator finds the others in the log.
+    /// A person is notified of a script of their own; an administrator finds the others in the log.
     fn tell_failure(&mut self, failure: &Failure) {
         let key = self.told(Some(failure.script_index), "failure");
         let head = self.said.heads.get(failure.script_index);
@@ -495,7 +492,7 @@ impl Draft<'_> {
         self.notice = Some((key, text));
     }
 
-    /// Once: unless the account remembers that it was told.
+    /// Once: unless the account remembers the notice.
     async fn tell(&mut self, key: Key, text: &str) -> Result<(), NotMade> {
         let account = self.share.account;
         if self.filter.remembers(account, &key) {
@@ -540,5 +537,5 @@ fn too_large() -> Outcome {
 
 /// A reply goes once to each sender; without a memory of it none goes.
 const REPLY: &str = "vacation reply";
-/// How long it is remembered that an owner was told: as long as anything is.
+/// How long a notice is remembered: as long as anything is.
 const NOTICE_S: u64 = sieve::limits::DUPLICATE_S_MAX;

@@ -68,15 +68,15 @@ fn no_report_of_a_refusal_goes_to_a_sender_who_may_be_forged() {
             .script(house.ann, "require \"reject\"; reject \"no\";")
             .await;
         let to = [(house.ann, "ann@example.org")];
-        let mut of_nobody = house.arrival(LETTER, &to, Refusing::Report);
-        of_nobody.posted.from.clear();
+        let mut of_null = house.arrival(LETTER, &to, Refusing::Report);
+        of_null.posted.from.clear();
         let junk = Arrival {
             junk: vec![house.ann],
             ..house.arrival(LETTER, &to, Refusing::Report)
         };
         let failed = LETTER.replace("From:", "Authentication-Results: mx; spf=fail\r\nFrom:");
         let forged = house.arrival(&failed, &to, Refusing::Report);
-        for arrival in [of_nobody, junk, forged] {
+        for arrival in [of_null, junk, forged] {
             assert_eq!(house.outgoing.deliver(arrival).await, [Ok(())]);
         }
         assert_eq!(house.queued().await.len(), 0);
