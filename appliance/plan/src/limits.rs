@@ -41,6 +41,8 @@ pub const DOOR_BYTES: u64 = 10 * MIB as u64;
 pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
 /// Scripts that filter mail (`scripts::limits::BYTES_MAX`): lists and what is remembered for them, and texts that wait for a checkpoint.
 pub const SCRIPTS_BYTES: u64 = 32 * MIB as u64;
+/// Running those scripts: what was compiled (`storage::filter::CACHE_BYTES_MAX`), and messages that they made (`MADE_BYTES_MAX` there).
+pub const FILTER_BYTES: u64 = (16 + 32) * MIB as u64;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.
@@ -140,7 +142,7 @@ pub const RESERVE_DESCRIPTORS: u64 = 32;
 pub const CONNECTIONS_MIN: usize = 7;
 
 /// Below this the caches would be empty; the plan refuses instead.
-pub const MEMORY_BYTES_MIN: u64 = 460 * MIB as u64;
+pub const MEMORY_BYTES_MIN: u64 = 512 * MIB as u64;
 
 /// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;

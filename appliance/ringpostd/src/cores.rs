@@ -25,6 +25,7 @@ use runtime::{
     Stop, TcpDial,
 };
 use spam::Points;
+use storage::filter;
 use storage::owner::OwnerEnd;
 use storage::tallies::Tallies;
 use tokio::sync::mpsc;
@@ -60,8 +61,8 @@ pub struct Cores {
     spool: Option<spool::Thread>,
 }
 
-/// What storage is opened with: the volume, where cores count for reports, and the end of `Owner`.
-pub type Mail = (Opening, Tallies, OwnerEnd);
+/// What storage is opened with: the volume, where cores count for reports and scripts count what they do, and the end of `Owner`.
+pub type Mail = (Opening, Tallies, Arc<filter::Counters>, OwnerEnd);
 
 /// What a thread gets once: serve these.
 struct Go {
@@ -102,6 +103,7 @@ impl Cores {
                 go: gone,
                 report: report.clone(),
                 close: close.clone(),
+                server_name: plan.server_name.clone(),
             };
             let settings = CoreSettings {
                 name: core.thread_name(),
@@ -217,18 +219,19 @@ struct Given {
     /// Where the thread reports that it has drained.
     report: mpsc::UnboundedSender<usize>,
     close: Stop,
+    server_name: String,
 }
 
 impl Given {
     /// The thread's whole life.
     async fn live(self, core: Core) {
         let mut closing = None;
-        if let Some(((opening, tallies, end), begin, told)) = self.storage {
+        if let Some(((opening, tallies, scripted, end), begin, told)) = self.storage {
             if begin.await.is_none() {
                 return;
             }
             let legs_planned = opening.plan.legs.len();
-            match open(opening, tallies).await {
+            match open(opening, tallies, (self.server_name, scripted)).await {
                 Ok(opened) => {
                     crate::admin::legs::enter(
                         opened.legs.clone(),

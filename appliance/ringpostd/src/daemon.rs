@@ -107,7 +107,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         }),
         false => None,
     };
-    let opening = opening.map(|opening| (opening, tallies.clone(), end));
+    let scripted = Arc::<storage::filter::Counters>::default();
+    let opening = opening.map(|opening| (opening, tallies.clone(), scripted.clone(), end));
     let (mut cores, outcome) = Cores::start(&plan, opening).await?;
     for note in moved.iter().chain(&outcome.notes) {
         eprintln!("ringpostd: {note}");
@@ -156,6 +157,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
     metrics.set_tallies(tallies.clone());
+    metrics.set_filter(scripted);
     let serving = Serving {
         plan: plan.clone(),
         owner: owner.clone(),

@@ -1,7 +1,9 @@
 //! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons, scripts and counts for reports.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use ::storage::filter::{Counters, Filter};
 use ::storage::outgoing::Outgoing;
 use ::storage::tallies::Tallies;
 use device::Io;
@@ -10,6 +12,7 @@ use mailbox::Mailboxes;
 use plan::Misfit;
 use queue::Queue;
 use reports::Reports;
+use runtime::SessionHost;
 use scripts::Scripts;
 
 use crate::engine::{self, Engine, OpenLegs, Opening};
@@ -28,8 +31,12 @@ pub struct Opened {
     pub is_new: bool,
 }
 
-/// Runs on the storage core. `tallies`: where cores count for reports.
-pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> {
+/// Runs on the storage core. `tallies`: where cores count for reports. `scripted`: the name in what scripts send, and where they count.
+pub async fn open(
+    opening: Opening,
+    tallies: Tallies,
+    scripted: (String, Arc<Counters>),
+) -> Result<Opened, Misfit> {
     let plan = &opening.plan;
     let Engine {
         io,
@@ -78,7 +85,9 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
         ));
     }
     let outgoing = Outgoing::new(mailboxes, queue).with_lessons(lessons);
-    let outgoing = outgoing.with_scripts(scripts);
+    let (name, counters) = scripted;
+    let filter = Filter::new(scripts.clone(), SessionHost::of_core(), name, counters);
+    let outgoing = outgoing.with_scripts(scripts).with_filter(filter);
     let outgoing = outgoing.with_reports(reports, tallies);
     outgoing.set_fresh_key(random()?);
     Ok(Opened {

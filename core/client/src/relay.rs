@@ -37,6 +37,7 @@ mod source;
 pub mod sts;
 mod tally;
 pub mod tls;
+mod unsigned;
 pub mod verdict;
 mod worker;
 

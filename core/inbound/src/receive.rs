@@ -398,7 +398,7 @@ impl<K: Keeper> Receiver<K> {
         if let Some(checked) = &checked {
             self.count_for_report(checked, peer, &content[incoming.trace_bytes..]);
         }
-        let (content, detail) = match self.inspect.as_deref() {
+        let (content, mut detail) = match self.inspect.as_deref() {
             // A mail server of the operator's own is in front of LMTP.
             Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
                 let trace_bytes = incoming.trace_bytes;
@@ -450,7 +450,8 @@ impl<K: Keeper> Receiver<K> {
                 vec![kept.await; recipients.len()]
             }
             (None, None) => {
-                self.hand_off(settings, &raw, &incoming, digest, &envelope, &span)
+                let detail = &mut detail;
+                self.hand_off(settings, &raw, &incoming, digest, &envelope, detail, &span)
                     .await
             }
         };

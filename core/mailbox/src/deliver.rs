@@ -1,5 +1,7 @@
 //! New mail enters mailboxes: one body, one entry of the log for each recipient, one durable step.
 
+use std::collections::BTreeMap;
+
 use mail::Uid;
 use mail::flags::KEYWORDS_MAX;
 use store::Purpose;
@@ -13,7 +15,10 @@ use crate::name;
 use crate::noun::Depth;
 use crate::record::Entry;
 use crate::state::State;
-use crate::{AccountId, Delivery, MailboxFault, MailboxId, Mailboxes, Placed, Recipient};
+use crate::{
+    AccountId, Bundle, BundleCopy, Bundled, Delivery, MailboxFault, MailboxId, Mailboxes, Placed,
+    Recipient,
+};
 
 impl Mailboxes {
     /// One body, one entry for each recipient; durable when it resolves. A recipient over quota gets its own answer and does not stop the others.
@@ -29,49 +34,84 @@ impl Mailboxes {
         delivery: Delivery,
         more: impl FnOnce(&[Result<Placed, MailboxFault>]) -> Result<Vec<Part>, MailboxFault>,
     ) -> Vec<Result<Placed, MailboxFault>> {
-        let recipients_count = delivery.recipients.len();
-        if recipients_count > RECIPIENTS_MAX {
-            return vec![Err(MailboxFault::TooMany("recipients")); recipients_count];
+        let copy = |(unit, recipient): (usize, Recipient)| BundleCopy {
+            recipient,
+            body: 0,
+            unit,
+        };
+        let bundle = Bundle {
+            bodies: vec![delivery.body],
+            internal_date: delivery.internal_date,
+            copies: delivery
+                .recipients
+                .into_iter()
+                .enumerate()
+                .map(copy)
+                .collect(),
+            rows_beside: 0,
+            stands_alone: false,
+        };
+        self.deliver_bundle(bundle, more).await.copies
+    }
+
+    /// As `deliver_with`, for several bodies, and for recipients that get several copies: each unit of copies is placed as a whole or not at all.
+    /// Those of one unit are all `Ok`, or all the same fault.
+    pub async fn deliver_bundle(
+        &self,
+        bundle: Bundle,
+        more: impl FnOnce(&[Result<Placed, MailboxFault>]) -> Result<Vec<Part>, MailboxFault>,
+    ) -> Bundled {
+        let copies_count = bundle.copies.len();
+        let none = |fault: MailboxFault| Bundled {
+            copies: vec![Err(fault.clone()); copies_count],
+            beside: Err(fault),
+        };
+        if copies_count > RECIPIENTS_MAX {
+            return none(MailboxFault::TooMany("recipients"));
         }
-        let rows = recipients_count as u64 * DELIVERY_ROWS;
+        let rows = copies_count as u64 * DELIVERY_ROWS + bundle.rows_beside;
         if let Err(fault) = self.inner.room_for(Purpose::Keep, true, rows).await {
-            return vec![Err(fault); recipients_count];
+            return none(fault);
         }
-        let (routes, mut hold) = self.route_all(&delivery.recipients).await;
+        let (routes, mut hold) = self.route_all(&bundle.copies).await;
 
         // No await from here to `commit`: the order of numbers is the order of the log.
-        let (entries, placed) = self.inner.assign(&delivery, routes, &mut hold);
-        if entries.is_empty() {
-            return placed;
+        let (entries, copies) = self.inner.assign(&bundle, routes, &mut hold);
+        if entries.is_empty() && !bundle.stands_alone {
+            return Bundled {
+                copies,
+                beside: Ok(()),
+            };
         }
-        let committed = match more(&placed) {
+        let committed = match more(&copies) {
+            Ok(parts) if parts.is_empty() && entries.is_empty() => Ok(()),
             Ok(mut parts) => {
                 parts.push(self.inner.part(entries, hold));
-                let bodies = vec![delivery.body];
+                let bodies = bundle.bodies;
                 let committed = self.inner.tenancy.commit(Purpose::Keep, bodies, parts);
-                committed.await.map_err(unavailable)
+                committed.await.map(drop).map_err(unavailable)
             }
             Err(fault) => Err(fault),
         };
-        match committed {
-            Ok(_) => placed,
-            Err(fault) => placed
-                .into_iter()
-                .map(|result| result.and(Err(fault.clone())))
-                .collect(),
+        let each = |copy: Result<Placed, MailboxFault>| {
+            copy.and_then(|copy| committed.clone().map(|()| copy))
+        };
+        Bundled {
+            copies: copies.into_iter().map(each).collect(),
+            beside: committed,
         }
     }
 
     /// Where each recipient's copy goes, all of it in memory and open for mail at this moment.
     async fn route_all(
         &self,
-        recipients: &[Recipient],
+        copies: &[BundleCopy],
     ) -> (Vec<Result<MailboxId, MailboxFault>>, Hold) {
         loop {
             let mut hold = Hold::default();
-            let mut routes = Vec::with_capacity(recipients.len());
-            for recipient in recipients {
-                routes.push(self.inner.route(recipient, &mut hold).await);
+            let mut routes = Vec::with_capacity(copies.len());
+            for copy in copies {
+                routes.push(self.inner.route(&copy.recipient, &mut hold).await);
             }
             let targets: Vec<MailboxId> = routes.iter().flatten().copied().collect();
             match self.inner.standing(&targets) {
@@ -162,54 +202,84 @@ impl Inner {
         }
     }
 
-    /// Numbers for each recipient that has room.
+    /// Numbers for each unit of copies that has room.
     fn assign(
         &self,
-        delivery: &Delivery,
+        bundle: &Bundle,
         routes: Vec<Result<MailboxId, MailboxFault>>,
         hold: &mut Hold,
     ) -> (Vec<Entry>, Vec<Result<Placed, MailboxFault>>) {
         let mut state = self.state.borrow_mut();
-        let bytes = delivery.body.raw.len() as u64;
         let mut entries = Vec::with_capacity(routes.len());
-        let placed = std::iter::zip(&delivery.recipients, routes).map(|(recipient, route)| {
-            let mailbox = route?;
-            if recipient.flags.keywords.len() > KEYWORDS_MAX {
-                return Err(MailboxFault::TooMany("keywords on one message"));
+        let mut placed = Vec::with_capacity(routes.len());
+        let mut from = 0;
+        for unit in bundle.copies.chunk_by(|one, other| one.unit == other.unit) {
+            let routes = &routes[from..from + unit.len()];
+            from += unit.len();
+            if let Err(fault) = self.check_unit(&state, bundle, unit, routes) {
+                placed.extend(vec![Err(fault); unit.len()]);
+                continue;
             }
-            let placed = self.take_uids(&mut state, mailbox, 1, bytes, hold)?;
-            let entry = state
-                .mailboxes
-                .get_mut(&mailbox)
-                .expect("it is held and open");
-            let deliver = MessageEntry::Deliver {
-                mailbox,
-                uid: placed.uid,
-                modseq: entry.next_modseq(),
-                flags: recipient.flags.clone(),
-                internal_date: delivery.internal_date,
-                body_index: 0,
-            };
-            entries.push(deliver.into());
-            Ok(placed)
-        });
-        let placed = placed.collect();
+            for (copy, route) in unit.iter().zip(routes) {
+                let taken = route.clone().and_then(|mailbox| {
+                    let bytes = bundle.bytes_of(copy);
+                    self.take_uids(&mut state, mailbox, 1, bytes, hold)
+                });
+                if let Ok(taken) = &taken {
+                    let entry = state
+                        .mailboxes
+                        .get_mut(&taken.mailbox)
+                        .expect("it is held and open");
+                    let deliver = MessageEntry::Deliver {
+                        mailbox: taken.mailbox,
+                        uid: taken.uid,
+                        modseq: entry.next_modseq(),
+                        flags: copy.recipient.flags.clone(),
+                        internal_date: bundle.internal_date,
+                        body_index: copy.body,
+                    };
+                    entries.push(deliver.into());
+                }
+                placed.push(taken);
+            }
+        }
         (entries, placed)
     }
 
-    /// Gives out `count` UIDs in a row and promises `bytes` of quota, or says why not. The mailbox must be held and open.
-    pub fn take_uids(
+    /// Why the copies of a unit are not placed. Of several it looks at the sum: after it each of them has room.
+    fn check_unit(
         &self,
-        state: &mut State,
+        state: &State,
+        bundle: &Bundle,
+        unit: &[BundleCopy],
+        routes: &[Result<MailboxId, MailboxFault>],
+    ) -> Result<(), MailboxFault> {
+        let (mut bytes, mut counts) = (0, BTreeMap::new());
+        for (copy, route) in unit.iter().zip(routes) {
+            let mailbox = route.clone()?;
+            if copy.recipient.flags.keywords.len() > KEYWORDS_MAX {
+                return Err(MailboxFault::TooMany("keywords on one message"));
+            }
+            // One copy is looked at when it takes its number.
+            if unit.len() > 1 {
+                bytes += bundle.bytes_of(copy);
+                let count = counts.entry(mailbox).or_insert(0u32);
+                *count += 1;
+                self.check_room(state, mailbox, *count, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a mailbox takes `count` messages more and its account `bytes`. The mailbox must be held and open.
+    fn check_room(
+        &self,
+        state: &State,
         mailbox: MailboxId,
         count: u32,
         bytes: u64,
-        hold: &mut Hold,
-    ) -> Result<Placed, MailboxFault> {
-        let entry = state
-            .mailboxes
-            .get_mut(&mailbox)
-            .expect("it is held and open");
+    ) -> Result<(), MailboxFault> {
+        let entry = state.mailboxes.get(&mailbox).expect("it is held and open");
         let account = state
             .accounts
             .get(&entry.head.account)
@@ -222,13 +292,33 @@ impl Inner {
         if entry.head.messages.saturating_add(count) > MESSAGES_PER_MAILBOX_MAX {
             return Err(MailboxFault::TooMany("messages in the mailbox"));
         }
-        let uid = entry.assigned_uid_next;
         // RFC 3501 §2.3.1.1: UIDs never repeat under one UIDVALIDITY; the last value is kept free so that UIDNEXT is a UID.
-        let uid_next = uid
-            .0
-            .checked_add(count)
-            .ok_or(MailboxFault::TooMany("messages in the mailbox's life"))?;
-        entry.assigned_uid_next = Uid(uid_next);
+        match entry.assigned_uid_next.0.checked_add(count) {
+            Some(_) => Ok(()),
+            None => Err(MailboxFault::TooMany("messages in the mailbox's life")),
+        }
+    }
+
+    /// Gives out `count` UIDs in a row and promises `bytes` of quota, or says why not. The mailbox must be held and open.
+    pub fn take_uids(
+        &self,
+        state: &mut State,
+        mailbox: MailboxId,
+        count: u32,
+        bytes: u64,
+        hold: &mut Hold,
+    ) -> Result<Placed, MailboxFault> {
+        self.check_room(state, mailbox, count, bytes)?;
+        let entry = state
+            .mailboxes
+            .get_mut(&mailbox)
+            .expect("it is held and open");
+        let account = state
+            .accounts
+            .get(&entry.head.account)
+            .expect("a held mailbox holds its account");
+        let uid = entry.assigned_uid_next;
+        entry.assigned_uid_next = Uid(uid.0 + count);
         hold.reserve(account, bytes);
         hold.pend(entry, &self.settled);
         Ok(Placed {
@@ -236,6 +326,12 @@ impl Inner {
             uid_validity: entry.head.uid_validity,
             uid,
         })
+    }
+}
+
+impl Bundle {
+    fn bytes_of(&self, copy: &BundleCopy) -> u64 {
+        self.bodies[copy.body as usize].raw.len() as u64
     }
 }
 

@@ -105,6 +105,9 @@ pub enum MailboxFault {
     /// The address does not take mail of this sender. Only a storage node that is asked from afar says so.
     #[error("the sender is not permitted")]
     NotPermitted,
+    /// The account's scripts refuse the message, and its sender can be told so. Nothing was stored.
+    #[error("the recipient refuses the message: {0}")]
+    Rejected(String),
     /// A table's bound was reached.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -297,6 +300,35 @@ pub struct Recipient {
     pub mailbox: String,
     /// The flags of the new message, for example \Seen for a copy in Sent.
     pub flags: Flags,
+}
+/// Bodies that become durable in one step, and the copies of each.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    pub bodies: Vec<BodyIn>,
+    /// The internal date of every copy.
+    pub internal_date: InternalDate,
+    pub copies: Vec<BundleCopy>,
+    /// Rows of the parts beside it.
+    pub rows_beside: u64,
+    /// The parts beside it become durable though no copy is placed.
+    pub stands_alone: bool,
+}
+/// One copy of one of the bodies.
+#[derive(Debug, Clone)]
+pub struct BundleCopy {
+    pub recipient: Recipient,
+    /// An index of `Bundle::bodies`.
+    pub body: u32,
+    /// Copies of one unit stand beside each other, and are for one account. All of them are placed, or none is.
+    pub unit: usize,
+}
+/// What came of a bundle.
+#[derive(Debug, Clone)]
+pub struct Bundled {
+    /// One result for each copy.
+    pub copies: Vec<Result<Placed, MailboxFault>>,
+    /// Of the parts beside it. `Err`: the whole group was not written.
+    pub beside: Result<(), MailboxFault>,
 }
 /// Where a copy was placed: what APPENDUID reports (RFC 4315 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -106,6 +106,8 @@ pub struct Terms {
     pub is_junk: bool,
     /// A report of ours about TLS: what comes of it is not reported on, and no policy about TLS keeps it (RFC 8460 §5.3.1).
     pub is_report: bool,
+    /// A program of ours wrote it for one of our people, and no signature of ours is on it yet: it is signed before it leaves.
+    pub is_unsigned: bool,
 }
 
 /// One recipient of a message that waits.
@@ -308,11 +310,12 @@ pub(crate) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         terms.needs_tls,
         terms.is_junk,
         terms.is_report,
+        terms.is_unsigned,
     ];
     let bits = flags
         .iter()
         .rev()
-        .fold(0, |bits, is_set| bits << 1 | u8::from(*is_set));
+        .fold(0u8, |bits, is_set| bits << 1 | u8::from(*is_set));
     out.put_u8(returned | bits << 2);
     put_text(out, &terms.envelope_id);
 }
@@ -325,9 +328,6 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         2 => Returned::Full,
         _ => return Err(Broken),
     };
-    if bits > 127 {
-        return Err(Broken);
-    }
     Ok(Terms {
         returned,
         is_utf8: bits & 4 != 0,
@@ -335,6 +335,7 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         needs_tls: bits & 16 != 0,
         is_junk: bits & 32 != 0,
         is_report: bits & 64 != 0,
+        is_unsigned: bits & 128 != 0,
         envelope_id: read_text(reader)?,
     })
 }

@@ -110,6 +110,7 @@ fn terms() -> Terms {
         needs_tls: true,
         is_junk: true,
         is_report: true,
+        is_unsigned: true,
     }
 }
 

@@ -46,4 +46,4 @@ pub use outcome::{
 };
 pub use position::{CompileError, Position};
 pub use program::{Location, Script, Wanted};
-pub use run::run;
+pub use run::{run, run_within};

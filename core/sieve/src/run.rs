@@ -50,17 +50,37 @@ pub fn run(
     environment: &Environment<'_>,
     host: &dyn Host,
 ) -> Result<Outcome, Later> {
+    run_within(
+        STEPS_COUNT_MAX,
+        scripts,
+        message,
+        envelope,
+        environment,
+        host,
+    )
+}
+
+/// As `run`, with fewer steps: a failure with all of them used (`Outcome::steps`) says nothing of the scripts, and they are run again.
+pub fn run_within(
+    steps_max: u64,
+    scripts: &[&Script],
+    message: &[u8],
+    envelope: &Envelope<'_>,
+    environment: &Environment<'_>,
+    host: &dyn Host,
+) -> Result<Outcome, Later> {
+    let steps_max = steps_max.min(STEPS_COUNT_MAX);
     let mut outcome = Outcome::default();
     let Some(view) = View::of(message) else {
         let halt = Halt::failure("The header of the message is too large for scripts");
-        return outcome.failed(halt, 0, STEPS_COUNT_MAX);
+        return outcome.failed(halt, 0, 0);
     };
     let mut run = Run {
         view,
         envelope,
         environment,
         host,
-        steps: Cell::new(STEPS_COUNT_MAX),
+        steps: Cell::new(steps_max),
         globals: Vec::new(),
         variables_bytes: 0,
         flags: Vec::new(),
@@ -80,14 +100,14 @@ pub fn run(
         run.included.clear();
         run.ledger.script_index = index;
         if let Err(halt) = run.script(script) {
-            return outcome.failed(halt, index, run.steps.get());
+            return outcome.failed(halt, index, steps_max - run.steps.get());
         }
     }
     if let Err(halt) = run.keep_implicitly() {
         let index = scripts.len().saturating_sub(1);
-        return outcome.failed(halt, index, run.steps.get());
+        return outcome.failed(halt, index, steps_max - run.steps.get());
     }
-    outcome.steps = STEPS_COUNT_MAX - run.steps.get();
+    outcome.steps = steps_max - run.steps.get();
     outcome.actions = run.ledger.actions;
     outcome.remember = run.remember.into_inner();
     outcome.body_begin = run.view.body_begin();
@@ -97,11 +117,11 @@ pub fn run(
 
 impl Outcome {
     /// Nothing of what scripts wanted is left but the message itself, in INBOX.
-    fn failed(mut self, halt: Halt, script_index: usize, left: u64) -> Result<Outcome, Later> {
+    fn failed(mut self, halt: Halt, script_index: usize, used: u64) -> Result<Outcome, Later> {
         let Halt::Failure { included, at, text } = halt else {
             return Err(Later);
         };
-        self.steps = STEPS_COUNT_MAX - left;
+        self.steps = used;
         self.actions = vec![Done::Keep {
             flags: Flags::default(),
             edition: Edition::default(),

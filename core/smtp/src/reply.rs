@@ -237,6 +237,8 @@ refusals! {
     Spam: 550, "5.7.1", "message refused as spam";
     /// A filter's own words stand behind it.
     Filtered: 550, "5.7.1", "message refused by a content filter";
+    /// RFC 5429 §2.1: the recipient's own script; its words stand behind it.
+    Rejected: 550, "5.7.1", "the recipient refuses this message";
     FilterDefers: 451, "4.7.1", "message deferred by a content filter, try again later";
     Unscanned: 451, "4.7.1", "message cannot be scanned now, try again later";
     Junk: 550, "5.7.1", "this message looks like spam";

@@ -11,10 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mail::{Address, InternalDate};
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes};
+use queue::{Addressee, Terms};
 use store::BodyIn;
 
 use crate::addresses::{self, Meaning};
 use crate::{junk, reserved};
+
+pub use crate::filter::deliver::Refusing;
 
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,19 @@ pub struct Arrival {
     pub accounts: Vec<AccountId>,
     /// Those of them for which it looks like junk.
     pub junk: Vec<AccountId>,
+    pub posted: Posted,
+}
+
+/// Who sent a message and to whom, as far as scripts ask.
+#[derive(Debug, Clone, Default)]
+pub struct Posted {
+    /// The reverse-path without brackets; empty: the null one.
+    pub from: String,
+    /// For each account the recipient that it stands for. Without one it is the account's own address.
+    pub to: Vec<Addressee>,
+    /// On what terms, for what waits in the queue.
+    pub terms: Terms,
+    pub refusing: Refusing,
 }
 
 /// The account of `address`. A fault is an answer too: `Looked::found`.
@@ -100,7 +116,8 @@ async fn resident(mailboxes: &Mailboxes, address: &Address) -> Result<Found, Mai
     }))
 }
 
-/// Places the message in the INBOX of each account, or in its folder for junk; one result for each, `Ok` when it is durable.
+/// Places the message in the INBOX of each account, or in its folder for junk; one result for each, `Ok` when it is durable. Where there is a queue,
+/// `Outgoing::deliver` runs scripts too.
 pub async fn deliver(mailboxes: &Mailboxes, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
     let mut recipients = Vec::with_capacity(arrival.accounts.len());
     for account in arrival.accounts {

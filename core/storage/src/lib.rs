@@ -9,6 +9,7 @@
 //! - `arrival.rs`: whose address it is, and where a message is first placed.
 //! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `junk.rs`: where junk goes.
+//! - `filter.rs`: what people's scripts do with their mail.
 //! - `lessons.rs`: what people taught about junk.
 //! - `scripts.rs`: whose scripts filter mail, and the end of those whose owner is gone.
 //! - `tallies.rs`: counts for reports, gathered and written down.
@@ -23,6 +24,7 @@
 
 pub mod addresses;
 pub mod arrival;
+pub mod filter;
 pub mod gauges;
 pub mod health;
 mod held;

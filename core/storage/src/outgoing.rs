@@ -8,9 +8,12 @@
 //! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
 
 mod again;
+mod deliver;
+mod here;
 mod lead;
 mod once;
 pub mod reporting;
+mod signed;
 #[cfg(test)]
 mod tests;
 
@@ -23,22 +26,21 @@ use bytes::Bytes;
 use lessons::Lessons;
 use mail::{Address, InternalDate};
 use mailbox::names::Route;
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
-use queue::limits::ENTRY_ROWS;
+use mailbox::{AccountId, MailboxFault, Mailboxes, Recipient};
 use queue::{
-    Addressee, DeliveryId, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId,
-    RecipientState, Turn, UnixSeconds,
+    Addressee, DeliveryId, Entry, Envelope, Note, Queue, QueueFault, QueueId, Turn, UnixSeconds,
 };
 use reports::Reports;
 use runtime::events::MESSAGE;
 use scripts::Scripts;
-use store::{BodyIn, Purpose, ReadFault};
+use store::{BodyIn, ReadFault};
 use tokio::sync::Notify;
 
-use crate::addresses::Meaning;
+use crate::filter::deliver::share;
+use crate::filter::{Filter, Message, Plan};
 use crate::tallies::{Asked, Done, Tallies, Wanted as WantedReports, asked};
-use crate::{held, junk};
 
+pub use here::Placing;
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};
 
@@ -53,6 +55,8 @@ pub struct Outgoing {
     scripts: Option<Scripts>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
+    /// What runs people's scripts; `None`: nothing does.
+    filter: Option<Filter>,
     desk: Rc<Desk>,
 }
 
@@ -133,6 +137,7 @@ impl Outgoing {
             lessons: None,
             scripts: None,
             reports: None,
+            filter: None,
             desk: Rc::default(),
         }
     }
@@ -161,6 +166,16 @@ impl Outgoing {
     pub fn with_reports(mut self, reports: Reports, tallies: Tallies) -> Outgoing {
         self.reports = Some((reports, tallies));
         self
+    }
+
+    /// The same, and people's scripts run for mail that comes.
+    pub fn with_filter(mut self, filter: Filter) -> Outgoing {
+        self.filter = Some(filter);
+        self
+    }
+
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     pub fn reports(&self) -> Option<(&Reports, &Tallies)> {
@@ -201,6 +216,12 @@ impl Outgoing {
         self.desk.reports_asked.take()
     }
 
+    /// Since 1970, by the volume's clock.
+    fn unix_now(&self) -> u64 {
+        let host = &self.queue.tenancy().io().host;
+        host.unix_seconds().max(0) as u64
+    }
+
     pub fn mailboxes(&self) -> &Mailboxes {
         &self.mailboxes
     }
@@ -228,26 +249,40 @@ impl Outgoing {
         let Submission {
             body,
             internal_date,
-            mut here,
+            here,
             junk,
             mut elsewhere,
         } = submission;
-        for local in &mut here {
-            let place = &mut local.place;
-            if junk.contains(&place.account) {
-                *place = junk::place(&self.mailboxes, place.account, true).await;
+        let (mut shares, mut copies) = (Vec::new(), Vec::new());
+        for Local { place, to } in here {
+            let is_junk = junk.contains(&place.account);
+            match to {
+                Some(to) => shares.push((share(place.account, Some(&to.path), is_junk), to)),
+                // A copy for the sender passes by the scripts.
+                None => copies.push((place.account, Plan::of(place))),
             }
         }
         let mut given = None;
-        let (mut refused, mut first_fault) = (Vec::new(), None);
-        let mut refused_are_junk = true;
-        if !here.is_empty() {
-            let delivery = Delivery {
-                body: body.clone(),
-                internal_date,
-                recipients: here.iter().map(|local| local.place.clone()).collect(),
-            };
-            let placed = self.mailboxes.deliver_with(delivery, |_| {
+        let (mut refused, mut refused_are_junk) = (Vec::new(), true);
+        let message = Message {
+            body: &body,
+            from: &elsewhere.from,
+            is_utf8: elsewhere.terms.is_utf8,
+        };
+        let is_junk: HashMap<String, bool> = shares
+            .iter()
+            .map(|(share, to)| (to.path.clone(), share.is_junk))
+            .collect();
+        let planning = self.planning(&message, shares, internal_date).await;
+        let (mut group, to, mut first_fault) = (planning.group, planning.to, planning.fault);
+        let mut refuse = |to: Addressee| {
+            refused_are_junk &= is_junk.get(&to.path).is_some_and(|is_junk| *is_junk);
+            refused.push(to);
+        };
+        planning.waits.into_iter().for_each(&mut refuse);
+        group.plans.extend(copies);
+        if !group.plans.is_empty() {
+            let written = group.write(&self.mailboxes, Some(self), |_| {
                 if elsewhere.recipients.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -258,18 +293,21 @@ impl Outgoing {
                 given = Some(id);
                 Ok(vec![part])
             });
-            let placed = placed.await;
-            let is_written = placed.iter().any(Result::is_ok);
-            for (local, result) in here.into_iter().zip(placed) {
+            let written = written.await;
+            let mut to = to.into_iter();
+            for result in written.plans {
+                // Those of the sender's copies stand behind them.
+                let to = to.next();
                 let Err(fault) = result else { continue };
-                if !is_written && is_of_storage(&fault) {
+                if !written.is_written && is_of_storage(&fault) {
                     return Err(fault);
                 }
-                refused_are_junk &= junk.contains(&local.place.account);
-                refused.extend(local.to);
+                if let Some(to) = to {
+                    refuse(to);
+                }
                 first_fault.get_or_insert(fault);
             }
-            if is_written {
+            if written.is_written {
                 // With what must leave.
                 elsewhere.recipients.clear();
             }
@@ -376,72 +414,6 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Places the message, as `body`, in the INBOX of one of its recipients (or its folder for junk), and notes in the same group that it was
-    /// delivered. Any other outcome is the caller's to settle; `Err`: the recipient was not looked at.
-    pub async fn deliver_here(
-        &self,
-        id: QueueId,
-        at: UnixSeconds,
-        body: BodyIn,
-        recipient: u32,
-    ) -> Result<Placing, QueueFault> {
-        let tenancy = self.queue.tenancy();
-        let room = tenancy.room_for(Purpose::Keep, true, ENTRY_ROWS);
-        room.await?;
-        let settling = self.queue.settling(id).await;
-        let entry = settling.entry()?;
-        let to = entry.recipients.get(recipient as usize);
-        let to = to.ok_or(QueueFault::Refused("no such recipient"))?;
-        let Some(address) = Address::from_path(&to.to.path) else {
-            return Ok(Placing::NoMailbox);
-        };
-        let account = match held::meaning(&self.mailboxes, &address, &body.raw).await {
-            Ok(Meaning::Account(account, _)) => account,
-            Ok(Meaning::NoMailbox | Meaning::NotOurs) => return Ok(Placing::NoMailbox),
-            Ok(Meaning::Routed) => {
-                let unknown = || Placing::Later(MailboxFault::NoMailbox);
-                let site = self.routed(&to.to.path);
-                return Ok(site.map_or_else(unknown, Placing::Routed));
-            }
-            Ok(meaning) => {
-                let group = match meaning {
-                    Meaning::Group(name, group) => Some((name, group)),
-                    _ => None,
-                };
-                let leading = self.leading(&entry, &address, group.as_ref());
-                return Ok(Placing::Leads(leading));
-            }
-            Err(fault) => return Ok(Placing::Later(fault)),
-        };
-        let place = junk::place(&self.mailboxes, account, entry.terms.is_junk).await;
-        let delivery = Delivery {
-            body,
-            internal_date: InternalDate::utc(at.0 as i64),
-            recipients: vec![place],
-        };
-        let outcome = Outcome {
-            recipient,
-            state: RecipientState::Delivered,
-            reply: String::new(),
-            host: String::new(),
-        };
-        let note = Note {
-            at,
-            warned: false,
-            outcomes: vec![outcome],
-        };
-        let placed = self.mailboxes.deliver_with(delivery, |_| {
-            let part = settling.part(note).map_err(mailbox_fault)?;
-            Ok(vec![part])
-        });
-        Ok(match placed.await.pop() {
-            Some(Ok(_)) => Placing::Placed,
-            Some(Err(MailboxFault::NoAccount | MailboxFault::NoMailbox)) => Placing::NoMailbox,
-            Some(Err(fault)) => Placing::Later(fault),
-            None => return Err(QueueFault::NoEntry),
-        })
-    }
-
     /// The site of the server that a route names for this path.
     fn routed(&self, path: &str) -> Option<String> {
         let address = Address::from_path(path)?;
@@ -475,22 +447,6 @@ impl Outgoing {
         let leases = self.desk.leases.borrow();
         leases.get(&id).is_some_and(|held| held.strong_count() > 0)
     }
-}
-
-/// What came of a delivery to a mailbox of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Placing {
-    Placed,
-    /// Our domain, no such mailbox.
-    NoMailbox,
-    /// No room, or storage defers.
-    Later(MailboxFault),
-    /// The address has no mailbox but leads on: `lead_on` comes next, with the message changed so.
-    Leads(Leading),
-    /// Our domain, but the server of a route takes it: the name of its site (`site_of`).
-    Routed(String),
-    /// The address leads back to itself only, or to too many.
-    Loop,
 }
 
 /// What mail by this route shares connections by: `=HOST:PORT`, with ` tls` behind it where TLS is required. No domain begins so.
@@ -536,7 +492,7 @@ const REPORTS_ASKED_MAX: usize = 8;
 /// Reclaim moves a body once in a pass; passes take long.
 const STALE_READS_MAX: usize = 3;
 
-fn mailbox_fault(fault: QueueFault) -> MailboxFault {
+pub(crate) fn mailbox_fault(fault: QueueFault) -> MailboxFault {
     match fault {
         QueueFault::Store(fault) => fault.into(),
         fault @ (QueueFault::Full | QueueFault::NoEntry) => {

@@ -56,6 +56,16 @@ pub trait Ask: Clone + 'static {
         async { Err(Busy) }
     }
 
+    /// As `ask`, beside the queue too where there is one.
+    fn ask_either<T, F, W>(&self, work: W) -> impl Future<Output = Result<T, Busy>>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes, Option<Outgoing>) -> F + Send + 'static,
+    {
+        self.ask(move |mailboxes| work(mailboxes, None))
+    }
+
     /// Whether no mail can be taken just now.
     fn refuses_mail(&self) -> bool;
 }
@@ -244,6 +254,21 @@ impl Ask for Owner {
         W: FnOnce(Outgoing) -> F + Send + 'static,
     {
         Owner::ask_outgoing(self, work).await
+    }
+
+    async fn ask_either<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes, Option<Outgoing>) -> F + Send + 'static,
+    {
+        self.bring(|sender| {
+            move |place: Place| -> Task {
+                let task = work(place.mailboxes, place.outgoing);
+                Box::pin(async move { sender.send(task.await) })
+            }
+        })
+        .await
     }
 
     fn refuses_mail(&self) -> bool {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use device::DeviceIndex;
 use device::sim::SimWorld;
 use lessons::Lessons;
 use mailbox::Mailboxes;
@@ -53,20 +54,45 @@ pub fn outgoing() -> (SimWorld, Outgoing) {
 }
 
 fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
-    let world = SimWorld::new(seed);
-    let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
-    let (io, witness) = (world.io(), Rc::new(Memory::default()));
-    let settings = volume::Settings {
-        segment_bytes: 2 << 20,
-        ..volume::Settings::default()
-    };
-    let outgoing = world.block_on(async {
-        Volume::create(&io, &legs, &settings, &*witness, seed)
+    let rig = Rig::new(seed);
+    let outgoing = rig.world.block_on(rig.open());
+    (rig.world, outgoing)
+}
+
+/// A volume that can be opened again.
+pub struct Rig {
+    pub world: SimWorld,
+    legs: [DeviceIndex; 2],
+    witness: Rc<Memory>,
+    settings: volume::Settings,
+}
+
+impl Rig {
+    pub fn new(seed: u64) -> Rig {
+        let world = SimWorld::new(seed);
+        let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
+        let (io, witness) = (world.io(), Rc::new(Memory::default()));
+        let settings = volume::Settings {
+            segment_bytes: 2 << 20,
+            ..volume::Settings::default()
+        };
+        world.block_on(async {
+            let made = Volume::create(&io, &legs, &settings, &*witness, seed);
+            made.await.expect("blank legs");
+        });
+        Rig {
+            world,
+            legs,
+            witness,
+            settings,
+        }
+    }
+
+    pub async fn open(&self) -> Outgoing {
+        let (io, witness) = (self.world.io(), self.witness.clone());
+        let volume = Volume::open(&io, &self.legs, &self.settings, witness)
             .await
-            .expect("blank legs");
-        let volume = Volume::open(&io, &legs, &settings, witness)
-            .await
-            .expect("a new volume");
+            .expect("the legs of a volume");
         let settings = store::Settings {
             projection_cache_bytes: 4 << 20,
             compression_level: 1,
@@ -97,13 +123,14 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await
             .expect("new mailboxes");
-        mailboxes.add_domain("example.org").await.expect("a domain");
+        if !mailboxes.has_domain("example.org") {
+            mailboxes.add_domain("example.org").await.expect("a domain");
+        }
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
             .with_lessons(lessons.expect("made just now"))
             .with_scripts(scripts.expect("made just now"))
             .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         outgoing
-    });
-    (world, outgoing)
+    }
 }

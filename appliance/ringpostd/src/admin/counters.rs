@@ -45,6 +45,8 @@ pub(crate) struct Lists {
     pub(crate) memory: Option<imap::Memory>,
     /// Counts for reports, and their figures.
     tallies: Option<Tallies>,
+    /// What people's scripts did; `None`: there is no storage here.
+    filter: Option<Arc<storage::filter::Counters>>,
 }
 
 /// One service, all cores together.
@@ -161,6 +163,15 @@ impl Metrics {
     /// Where counts for reports are gathered.
     pub fn set_tallies(&self, tallies: Tallies) {
         self.lists().tallies = Some(tallies);
+    }
+
+    /// Where scripts count what they do.
+    pub fn set_filter(&self, counters: Arc<storage::filter::Counters>) {
+        self.lists().filter = Some(counters);
+    }
+
+    pub(crate) fn filter(&self) -> Option<Arc<storage::filter::Counters>> {
+        self.lists().filter.clone()
     }
 
     pub(crate) fn tallies(&self) -> Option<Tallies> {

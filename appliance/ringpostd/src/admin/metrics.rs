@@ -5,9 +5,11 @@
 mod afar;
 mod cores;
 mod door;
+mod filter;
 mod page;
 mod process;
 mod quarantine;
+
 mod reports;
 mod scan;
 mod sending;
@@ -59,6 +61,7 @@ impl Admin {
         self.write_door(&mut page);
         self.write_scan(&mut page);
         self.write_reports(&mut page);
+        self.write_filter(&mut page);
         self.write_imap(&mut page);
         self.write_pop3(&mut page);
         self.write_managesieve(&mut page);

@@ -57,7 +57,9 @@ impl Failure {
                 MailboxFault::Exists => (Status::No, "ALREADYEXISTS", "Mailbox already exists"),
                 MailboxFault::OverQuota => (Status::No, "OVERQUOTA", "Quota exceeded"),
                 MailboxFault::Refused(why) => (Status::No, "CANNOT", *why),
-                MailboxFault::NotPermitted => (Status::No, "CANNOT", "Not permitted"),
+                MailboxFault::Rejected(_) | MailboxFault::NotPermitted => {
+                    (Status::No, "CANNOT", "Not permitted")
+                }
                 MailboxFault::TooMany(_) => (
                     Status::No,
                     "LIMIT",

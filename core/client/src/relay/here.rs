@@ -74,6 +74,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 Ok(Ok(Placing::NoMailbox)) => {
                     Verdict::Failed(Said::ours("5.1.1", "there is no such mailbox"))
                 }
+                Ok(Ok(Placing::Rejected(reason))) => Verdict::Failed(Said::ours("5.7.1", reason)),
                 Ok(Ok(Placing::Later(MailboxFault::OverQuota))) => {
                     Verdict::Later(Class::Ours, Said::ours("4.2.2", "the mailbox is full"))
                 }
@@ -114,7 +115,9 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             }
             Ok(Ok(Placing::Later(fault))) => Some(later(&fault.to_string())),
             // It changed meanwhile: the next try finds what it is now.
-            Ok(Ok(Placing::Leads(_) | Placing::Routed(_))) => Some(later("the address changed")),
+            Ok(Ok(Placing::Leads(_) | Placing::Routed(_) | Placing::Rejected(_))) => {
+                Some(later("the address changed"))
+            }
             Ok(Err(fault)) => Some(later(&fault.to_string())),
             Err(busy) => Some(later(&busy.to_string())),
         }

@@ -361,7 +361,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let due = entry
             .waiting()
             .filter(|(_, at)| queue::is_due(*at, now) || is_late);
-        for (index, _) in due {
+        let due: Vec<u32> = due.map(|(index, _)| index).collect();
+        if entry.terms.is_unsigned && !due.is_empty() {
+            let shared = self.clone();
+            return self.task(async move { shared.sign_first(letter, due).await });
+        }
+        for index in due {
             if letter.is_here(index) {
                 here.push(index);
                 continue;

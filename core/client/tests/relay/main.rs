@@ -11,6 +11,7 @@ mod open;
 mod reporter;
 mod reports;
 mod rig;
+mod scripted;
 mod server;
 mod sources;
 mod stop;

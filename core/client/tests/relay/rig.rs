@@ -20,6 +20,8 @@ use mailbox::{AccountId, Mailboxes};
 use queue::{Addressee, Entry, Envelope, Queue, QueueId, Terms, UnixSeconds};
 use reports::Reports;
 use runtime::{Budget, MemoryDial, SessionHost, Stop};
+use scripts::Scripts;
+use storage::filter::Filter;
 use storage::outgoing::{Outgoing, Submission, lifetimes};
 use storage::owner::{Ask, Busy};
 use storage::tallies::Tallies;
@@ -139,9 +141,15 @@ impl Disks {
         };
         let mut queue = None;
         let mut reports = None;
+        let mut scripts = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
-            vec![queue, reports.insert(Reports::new(tenancy)).tenant()]
+            let scripts = scripts.insert(Scripts::new(tenancy)).tenant();
+            vec![
+                queue,
+                scripts,
+                reports.insert(Reports::new(tenancy)).tenant(),
+            ]
         };
         let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
@@ -150,7 +158,16 @@ impl Disks {
         }
         let stop = Stop::new();
         let host = io.host.clone();
+        let scripts = scripts.expect("made just now");
+        let filter = Filter::new(
+            scripts.clone(),
+            SessionHost::on(host.clone()),
+            "mx.example.org".to_owned(),
+            Arc::default(),
+        );
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
+            .with_scripts(scripts)
+            .with_filter(filter)
             .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         Rig {

@@ -151,6 +151,7 @@ async fn deliver(
         internal_date: InternalDate::utc(1),
         accounts,
         junk: junk.clone(),
+        posted: Default::default(),
     };
     let on_behalf = |accounts: &[AccountId]| {
         let mut envelope = envelope(accounts);

@@ -11,7 +11,7 @@ use mail::InternalDate;
 use mailbox::{AccountId, MailboxFault};
 use queue::{Addressee, UnixSeconds};
 use smtp::{Envelope, Refusal};
-use storage::arrival::Arrival;
+use storage::arrival::{Arrival, Posted};
 use storage::outgoing::lifetimes;
 use storage::quarantine::{self, Held, Why};
 use store::BodyIn;
@@ -91,6 +91,7 @@ impl<K: Keeper> Receiver<K> {
             internal_date: InternalDate::utc(incoming.unix_seconds),
             accounts: vec![account],
             junk: Vec::new(),
+            posted: Posted::default(),
         };
         let on_behalf = |_: &[AccountId]| {
             let to = Addressee::new(quarantine::address().to_path());

@@ -14,9 +14,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use mail::{Address, InternalDate};
-use mailbox::AccountId;
+use mailbox::{AccountId, MailboxFault};
 use smtp::{Envelope, ForwardPath, Recipient, Refusal, Role};
-use storage::arrival::Arrival;
+use storage::arrival::{Arrival, Posted, Refusing};
 use storage::outgoing::Submission;
 use store::BodyIn;
 
@@ -37,6 +37,7 @@ impl<K: Keeper> Receiver<K> {
         incoming: &Incoming,
         digest: Digest,
         envelope: &Envelope<Route>,
+        detail: &mut String,
         span: &tracing::Span,
     ) -> Vec<Result<(), Refusal>> {
         let recipients = &envelope.recipients[..];
@@ -78,6 +79,16 @@ impl<K: Keeper> Receiver<K> {
             internal_date: InternalDate::utc(incoming.unix_seconds),
             accounts: wanted.clone(),
             junk: incoming.judged.accounts.clone(),
+            posted: posted(
+                envelope,
+                &wanted,
+                match one_answer {
+                    false => Refusing::Each,
+                    true if earlier.is_empty() => Refusing::Together,
+                    // Some of them have it.
+                    true => Refusing::Report,
+                },
+            ),
         };
         let on_behalf = |accounts: &[AccountId]| {
             let recipients = recipients.iter();
@@ -99,6 +110,7 @@ impl<K: Keeper> Receiver<K> {
             match self.keeper.deliver(arrival, &on_behalf, span).await {
                 Ok(results) => {
                     assert_eq!(results.len(), wanted.len(), "one result for each recipient");
+                    explain(&results, detail);
                     results
                         .into_iter()
                         .map(|result| result.map_err(|fault| refusal_for(&fault)))
@@ -165,6 +177,47 @@ impl<K: Keeper> Receiver<K> {
         }
     }
 }
+
+/// Who sent the message to `accounts`, for their scripts.
+pub(super) fn posted(
+    envelope: &Envelope<Route>,
+    accounts: &[AccountId],
+    refusing: Refusing,
+) -> Posted {
+    // The first address of each account; what is asked of the content is asked where it matters.
+    let of = |account: &AccountId| {
+        let mut recipients = envelope.recipients.iter();
+        recipients.find_map(|recipient| match &recipient.route {
+            Route::Local { account: own, to } if own == account => {
+                Some(addressee(recipient, named(recipient, to)))
+            }
+            _ => None,
+        })
+    };
+    let queued = queued(envelope, Vec::new(), 0, &[]);
+    Posted {
+        from: queued.from,
+        to: accounts.iter().filter_map(of).collect(),
+        terms: queued.terms,
+        refusing,
+    }
+}
+
+/// The words of a script stand behind the refusal, if they are those of all that refuse.
+fn explain(results: &[Result<(), MailboxFault>], detail: &mut String) {
+    let mut faults = results.iter().filter_map(|result| result.as_ref().err());
+    if let (Some(MailboxFault::Rejected(reason)), None) = (faults.next(), faults.next()) {
+        let printable = reason.chars().map(|each| match each {
+            ' '..='~' => each,
+            '\r' | '\n' | '\t' => ' ',
+            _ => '?',
+        });
+        *detail = printable.take(REASON_SAID_MAX).collect();
+    }
+}
+
+/// Letters of a script's reason in a reply: with the text in front they fit a line (RFC 5321 §4.5.3.1.5).
+const REASON_SAID_MAX: usize = 200;
 
 /// The address that a copy of ours stands for.
 pub(super) fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {

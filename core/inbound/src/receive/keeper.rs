@@ -179,8 +179,14 @@ impl<A: Ask> Keeper for A {
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         let work = detail(span);
-        self.ask(move |mailboxes| {
-            async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
+        self.ask_either(move |mailboxes, outgoing| {
+            let deliver = async move {
+                match outgoing {
+                    Some(outgoing) => outgoing.deliver(arrival).await,
+                    None => arrival::deliver(&mailboxes, arrival).await,
+                }
+            };
+            deliver.instrument(work)
         })
         .await
     }
@@ -212,6 +218,7 @@ pub fn refusal_for(fault: &MailboxFault) -> Refusal {
     match fault {
         MailboxFault::NoAccount => Refusal::UnknownRecipient,
         MailboxFault::NotPermitted => Refusal::PostDenied,
+        MailboxFault::Rejected(_) => Refusal::Rejected,
         MailboxFault::OverQuota => Refusal::MailboxFull,
         MailboxFault::TooMany(_) => Refusal::MailboxFull,
         MailboxFault::Full => Refusal::StorageFull,

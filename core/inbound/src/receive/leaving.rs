@@ -41,6 +41,7 @@ pub fn envelope<R>(
             needs_tls: false,
             is_junk: false,
             is_report: false,
+            is_unsigned: false,
         },
     }
 }

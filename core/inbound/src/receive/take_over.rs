@@ -9,10 +9,10 @@
 use mail::InternalDate;
 use runtime::events::MESSAGE;
 use smtp::{Envelope, Refusal, Role};
-use storage::arrival::Arrival;
+use storage::arrival::{Arrival, Refusing};
 use store::BodyIn;
 
-use super::hand_off::named;
+use super::hand_off::{named, posted};
 use super::keeper::{Handed, refusal_for};
 use super::leaving::{addressee, envelope as queued};
 use super::mark::Mark;
@@ -44,6 +44,8 @@ impl<K: Keeper> Receiver<K> {
                     Vec::new()
                 },
                 accounts: accounts.clone(),
+                // The zone in front has answered its sender, or may answer it from its spool.
+                posted: posted(envelope, &accounts, Refusing::Report),
             };
             let handed = Handed::Each {
                 id: mark.id,

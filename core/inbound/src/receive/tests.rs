@@ -29,7 +29,7 @@ use smtp::client::{Client, Content, Event, Mail, Sent};
 use tracing::Span;
 
 use storage::addresses::Refused;
-use storage::arrival::{Arrival, Found, Looked, Resident};
+use storage::arrival::{Arrival, Found, Looked, Posted, Resident};
 use storage::lessons::{Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::Busy;
@@ -55,6 +55,8 @@ struct Script {
     refusing: Arc<AtomicBool>,
     /// For which accounts each delivery was junk.
     junk: Arc<Mutex<Vec<Vec<u32>>>>,
+    /// Who sent each delivery, and to whom.
+    posted: Arc<Mutex<Vec<Posted>>>,
     /// What the owner's words say; `None`: it is busy.
     words: Arc<Mutex<Option<Answer>>>,
     /// It never says them.
@@ -150,6 +152,7 @@ impl Keeper for Script {
         );
         let junk = arrival.junk.iter().map(|account| account.0).collect();
         self.junk.lock().unwrap().push(junk);
+        self.posted.lock().unwrap().push(arrival.posted);
         let results = self
             .next
             .lock()

@@ -212,6 +212,7 @@ impl House {
     ) -> Vec<Result<(), MailboxFault>> {
         let arrival = Arrival {
             junk: Vec::new(),
+            posted: Default::default(),
             body: body(text),
             internal_date: InternalDate::utc(1_000),
             accounts: to.iter().map(|(account, _)| *account).collect(),

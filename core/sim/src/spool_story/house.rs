@@ -282,6 +282,7 @@ async fn send(keeper: &Spooled<Way, Spool>, model: &RefCell<Model>, sender: usiz
     let raw = letter(number);
     let arrival = Arrival {
         junk: Vec::new(),
+        posted: Default::default(),
         body: BodyIn {
             name: BodyName::of(&raw),
             raw,

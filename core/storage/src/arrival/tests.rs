@@ -34,6 +34,7 @@ fn arrival(accounts: Vec<AccountId>) -> Arrival {
         internal_date: InternalDate::utc(1_790_000_000),
         accounts,
         junk: Vec::new(),
+        posted: Posted::default(),
     }
 }
 

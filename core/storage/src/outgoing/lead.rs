@@ -125,14 +125,26 @@ impl Outgoing {
         if let Some((group, _)) = &led.group {
             return Ok(group_sender(&entry.from, group));
         }
+        self.sender_through(&entry.from, name, &led.elsewhere, at.0)
+            .await
+    }
+
+    /// The reverse-path of what came from `from` for `name` and goes on to `elsewhere`.
+    pub(crate) async fn sender_through(
+        &self,
+        from: &str,
+        name: &Address,
+        elsewhere: &[Address],
+        at_unix_s: u64,
+    ) -> Result<String, MailboxFault> {
         let directory = self.mailboxes.directory();
-        let is_moved = led.elsewhere.iter().any(|to| to.key() != name.key());
-        let Some(sender) = Address::from_path(&entry.from) else {
+        let is_moved = elsewhere.iter().any(|to| to.key() != name.key());
+        let Some(sender) = Address::from_path(from) else {
             return Ok(String::new());
         };
         // To the server behind a route it goes as it came.
         if !is_moved || directory.has_domain(sender.domain()) {
-            return Ok(entry.from.clone());
+            return Ok(from.to_owned());
         }
         let fresh = self.desk.fresh_key.get();
         let Some(fresh) = fresh else {
@@ -143,10 +155,10 @@ impl Outgoing {
         let domain = directory.our_domain(name.domain());
         let domain = domain.unwrap_or_else(|| name.domain().to_owned());
         let domain = addresses::in_ascii(&domain);
-        let sealed = return_path::seal(&sender, &domain, &key, at.0);
+        let sealed = return_path::seal(&sender, &domain, &key, at_unix_s);
         if sealed.is_none() {
             tracing::warn!(
-                from = entry.from,
+                from,
                 "the return path is too long to be sealed: no report will come back"
             );
         }

@@ -22,19 +22,22 @@
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use mail::{Address, InternalDate};
-use mailbox::{AccountId, Delivery, MailboxFault, Recipient};
+use mailbox::{AccountId, MailboxFault};
 use queue::limits::ENTRY_ROWS;
 use queue::{Addressee, DeliveryId, Envelope, QueueId, Served};
 use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose};
 
+use super::deliver::Planning;
 use super::{Local, Outgoing, Submission, again, is_of_storage, mailbox_fault};
 use crate::addresses::Meaning;
-use crate::arrival::Arrival;
-use crate::{held, junk};
+use crate::arrival::{Arrival, Posted, Refusing};
+use crate::filter::deliver::share;
+use crate::filter::{Message, Share};
+use crate::held;
 
 /// What a hand-over came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,35 +95,28 @@ impl Outgoing {
         // Whom an earlier hand-over or try gave a place or the queue's patience has it; only the rest is placed.
         let served = self.queue.arrived(id);
         let has = |account: &AccountId| served.as_ref().is_some_and(|served| served.has(account.0));
-        let all = arrival.accounts;
+        let all = arrival.accounts.clone();
         let accounts: Vec<AccountId> = all.iter().copied().filter(|each| !has(each)).collect();
         if accounts.is_empty() {
             return vec![Ok(()); count];
         }
-        let mut recipients = Vec::with_capacity(accounts.len());
-        for account in &accounts {
-            let is_junk = arrival.junk.contains(account);
-            recipients.push(self.first_place(*account, is_junk).await);
-        }
-        let delivery = Delivery {
-            body: arrival.body,
-            internal_date: arrival.internal_date,
-            recipients,
+        let Posted { to, .. } = &arrival.posted;
+        let each = all.iter().zip(to).filter(|(account, _)| !has(account));
+        let to = each.map(|(_, to)| to.clone()).collect();
+        let arrival = Arrival {
+            accounts,
+            posted: Posted {
+                to,
+                // All of the message's recipients are not in one try any more.
+                refusing: match arrival.posted.refusing {
+                    Refusing::Together if served.is_some() => Refusing::Report,
+                    refusing => refusing,
+                },
+                ..arrival.posted
+            },
+            ..arrival
         };
-        let placed = self.mailboxes.deliver_with(delivery, |placed| {
-            // With what was noted before it is all of them, too.
-            let served = match placed.iter().all(Result::is_ok) {
-                true => Served::All,
-                false => {
-                    let placed = accounts.iter().zip(placed);
-                    let placed = placed.filter(|(_, result)| result.is_ok());
-                    let places: BTreeSet<u32> = placed.map(|(account, _)| account.0).collect();
-                    Served::Only(places.into_iter().collect())
-                }
-            };
-            Ok(vec![self.queue.note_arrived(id, served)])
-        });
-        let mut placed = placed.await.into_iter().map(|result| result.map(drop));
+        let mut placed = self.deliver_noting(Some(id), arrival).await.into_iter();
         let result = |account: &AccountId| match has(account) {
             true => Ok(()),
             false => placed.next().expect("one result for each that was placed"),
@@ -144,15 +140,13 @@ impl Outgoing {
             junk,
             elsewhere,
         } = submission;
-        let mut places = Vec::with_capacity(here.len());
-        for local in here {
-            let Local { mut place, to } = local;
-            if junk.contains(&place.account) {
-                place = self.first_place(place.account, true).await;
-            }
-            places.extend(to.map(|to| (place, to)));
-        }
-        self.place(id, body, internal_date, places, elsewhere).await
+        let shares = here.into_iter().filter_map(|Local { place, to }| {
+            let is_junk = junk.contains(&place.account);
+            let to = to?;
+            Some((share(place.account, Some(&to.path), is_junk), to))
+        });
+        self.place(id, body, internal_date, shares.collect(), elsewhere)
+            .await
     }
 
     /// Takes a message over from a spool. Each recipient is looked up now: who has a mailbox with room gets it there, and all others are put
@@ -209,7 +203,7 @@ impl Outgoing {
                     if is_again && again::has(&self.mailboxes, account, &body.name).await? => {}
                 Meaning::Account(account, _) => {
                     let is_junk = elsewhere.terms.is_junk;
-                    here.push((self.first_place(account, is_junk).await, to));
+                    here.push((share(account, Some(&to.path), is_junk), to));
                 }
                 _ => elsewhere.recipients.push(to),
             }
@@ -222,18 +216,13 @@ impl Outgoing {
         Ok(HandedOver::Now)
     }
 
-    /// INBOX, or the folder for junk.
-    async fn first_place(&self, account: AccountId, is_junk: bool) -> Recipient {
-        junk::place(&self.mailboxes, account, is_junk).await
-    }
-
-    /// Copies for `here`, an entry in the queue for `elsewhere` and for those of `here` without room, and the id: one group.
+    /// Copies for `here`, an entry in the queue for `elsewhere` and for those of `here` without room or whose scripts refuse it, and the id: one group.
     async fn place(
         &self,
         id: DeliveryId,
         body: BodyIn,
         internal_date: InternalDate,
-        here: Vec<(Recipient, Addressee)>,
+        here: Vec<(Share, Addressee)>,
         elsewhere: Envelope,
     ) -> Result<(), MailboxFault> {
         let given = Cell::new(None);
@@ -258,31 +247,42 @@ impl Outgoing {
             }
             Ok::<_, MailboxFault>(parts)
         };
+        let message = Message {
+            body: &body,
+            from: &elsewhere.from,
+            is_utf8: elsewhere.terms.is_utf8,
+        };
+        let planning = self.planning(&message, here, internal_date).await;
+        // Who cannot be planned for now waits in the queue, which tries for each alone: a hand-over that fails as a whole comes again and again.
+        let Planning {
+            group,
+            to,
+            mut waits,
+            fault: _,
+        } = planning;
         let mut is_written = false;
-        if !here.is_empty() {
-            let delivery = Delivery {
-                body: body.clone(),
-                internal_date,
-                recipients: here.iter().map(|(place, _)| place.clone()).collect(),
-            };
-            let placed = self.mailboxes.deliver_with(delivery, |placed| {
-                let each = here.iter().zip(placed);
+        if !group.plans.is_empty() {
+            let written = group.write(&self.mailboxes, Some(self), |placed| {
+                let each = to.iter().zip(placed);
                 let refused = each.filter(|(_, result)| result.is_err());
-                parts(with(refused.map(|((_, to), _)| to.clone()).collect()))
+                let refused = refused.map(|(to, _)| to.clone());
+                parts(with(waits.iter().cloned().chain(refused).collect()))
             });
-            let placed = placed.await;
-            is_written = placed.iter().any(Result::is_ok);
-            let mut faults = placed.into_iter().filter_map(Result::err);
+            let written = written.await;
+            is_written = written.is_written;
+            let mut faults = written.plans.iter().filter_map(|each| each.clone().err());
             if !is_written && let Some(fault) = faults.find(is_of_storage) {
                 return Err(fault);
             }
+            let each = to.into_iter().zip(written.plans);
+            waits.extend(each.filter(|(_, result)| result.is_err()).map(|(to, _)| to));
         }
         if !is_written {
             let tenancy = self.queue.tenancy();
             let room = tenancy.room_for(Purpose::Keep, true, 2 * ENTRY_ROWS);
             room.await.map_err(MailboxFault::from)?;
             // No await from here to `commit`: the order of numbers is the order of the log.
-            let parts = parts(with(here.into_iter().map(|(_, to)| to).collect()))?;
+            let parts = parts(with(waits))?;
             let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
             committed.map_err(MailboxFault::from)?;
         }

@@ -4,7 +4,7 @@ use base::BodyName;
 use mail::{Flags, Summary};
 use mailbox::AccountId;
 use mailbox::names::Posters;
-use queue::Terms;
+use queue::{RecipientState, Terms};
 
 use super::*;
 use crate::addresses;

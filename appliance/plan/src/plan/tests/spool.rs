@@ -40,7 +40,7 @@ fn a_spool_is_planned_where_legs_are_named_and_its_memory_is_in_the_sum() {
 fn a_machine_too_small_for_a_spool_is_refused_and_trial_mode_does_without() {
     let with = settings(LEGS).expect("right");
     let profile = Profile::generic();
-    let small = machine(2, 640 << 20);
+    let small = machine(2, 712 << 20);
     let refused = Plan::make(&with, &profile, &small).expect_err("too small");
     assert!(
         refused.to_string().contains("remove spool.legs"),

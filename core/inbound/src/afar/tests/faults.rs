@@ -102,6 +102,7 @@ fn each_address_of_an_account_is_named() {
             internal_date: InternalDate::utc(1),
             accounts: vec![AccountId(1)],
             junk: Vec::new(),
+            posted: Default::default(),
         };
         let on_behalf = |_: &[AccountId]| {
             let mut envelope = envelope(&[AccountId(1)]);

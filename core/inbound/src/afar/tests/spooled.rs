@@ -62,6 +62,7 @@ async fn deliver_to(front: &Front, number: u32, accounts: &[u32], junk: &[u32]) 
         internal_date: InternalDate::utc(1),
         accounts,
         junk: junk.clone(),
+        posted: Default::default(),
     };
     let on_behalf = |accounts: &[AccountId]| {
         let mut envelope = envelope(accounts);

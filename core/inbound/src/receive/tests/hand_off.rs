@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::receive::keeper::refusal_for;
+use storage::arrival::Refusing;
 
 #[test]
 fn lmtp_answers_for_each_recipient() {
@@ -16,6 +17,53 @@ fn lmtp_answers_for_each_recipient() {
         codes(&sent[0].outcomes),
         [(452, "4.2.2"), (250, "2.0.0"), (452, "4.2.2")]
     );
+    served.stop();
+}
+
+/// RFC 5429 §2.1: a recipient's script refuses, and its words are behind the reply's text, on one line of ASCII.
+#[test]
+fn the_words_of_a_script_stand_behind_its_refusal() {
+    let rejected = || {
+        Err(MailboxFault::Rejected(
+            "write to\r\nbob, please – soon".into(),
+        ))
+    };
+    let served = serve(Options::default());
+    served.then(Ok(vec![rejected()]));
+    served.then(Ok(vec![Ok(()), rejected()]));
+    let sent = served.send(Role::Smtp, vec![mail(&["alice"]), mail(&["bob", "alice"])]);
+    let reply = sent[0].outcomes[0].lines.join(" ");
+    assert_eq!(codes(&sent[0].outcomes), [(550, "5.7.1")]);
+    assert!(
+        reply.contains("refuses this message write to  bob, please ? soon"),
+        "{reply}"
+    );
+    let posted = std::mem::take(&mut *served.script.posted.lock().unwrap());
+    assert_eq!(posted[0].from, "sender@example.net");
+    assert_eq!(posted[0].to[0].path, "alice@example.org");
+    // As the accounts are asked for: alice is account 1.
+    let to: Vec<&str> = posted[1].to.iter().map(|to| &to.path[..]).collect();
+    assert_eq!(to, ["alice@example.org", "bob@example.org"]);
+    assert!(
+        posted
+            .iter()
+            .all(|posted| posted.refusing == Refusing::Together)
+    );
+    served.stop();
+}
+
+#[test]
+fn lmtp_says_which_recipient_refuses() {
+    let served = serve(Options {
+        role: Role::Lmtp,
+        ..Options::default()
+    });
+    let rejected = Err(MailboxFault::Rejected("no".into()));
+    served.then(Ok(vec![Ok(()), rejected]));
+    let sent = served.send(Role::Lmtp, vec![mail(&["alice", "bob"])]);
+    assert_eq!(codes(&sent[0].outcomes), [(250, "2.0.0"), (550, "5.7.1")]);
+    let posted = std::mem::take(&mut *served.script.posted.lock().unwrap());
+    assert_eq!(posted[0].refusing, Refusing::Each);
     served.stop();
 }
 

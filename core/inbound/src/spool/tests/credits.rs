@@ -24,6 +24,7 @@ fn what_is_under_way_to_a_slow_storage_is_bounded_by_credits() {
         let all = credits.take(credits.bytes_max() - bytes).expect("free");
         let arrival = Arrival {
             junk: Vec::new(),
+            posted: Default::default(),
             body: body("late"),
             internal_date: InternalDate::utc(1_000),
             accounts: vec![house.alice],
@@ -57,6 +58,7 @@ fn senders_at_once_are_refused_past_the_credits() {
                 let text = format!("{number} {}", "x".repeat(8_000));
                 let arrival = Arrival {
                     junk: Vec::new(),
+                    posted: Default::default(),
                     body: body(&text),
                     internal_date: InternalDate::utc(1_000),
                     accounts: vec![house.alice],
@@ -83,6 +85,7 @@ fn senders_at_once_are_refused_past_the_credits() {
 fn arrival(house: &House, text: &str) -> Arrival {
     Arrival {
         junk: Vec::new(),
+        posted: Default::default(),
         body: body(text),
         internal_date: InternalDate::utc(1_000),
         accounts: vec![house.alice],

@@ -36,6 +36,7 @@ fn envelope(recipients: &[&str]) -> Envelope {
 fn arrival(text: &str, accounts: &[AccountId]) -> Arrival {
     Arrival {
         junk: Vec::new(),
+        posted: Default::default(),
         body: body(text),
         internal_date: InternalDate::utc(1_000),
         accounts: accounts.to_vec(),

@@ -1,0 +1,166 @@
+//! What a run asks about its account: answered from what was looked up before the run, and noted down where it was not.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use mail::spelling::composed;
+use mailbox::{AccountId, MailboxFault, Mailboxes, SpecialUse};
+use sieve::{Answer, Host, Included, Key, Wanted};
+
+use super::Filter;
+use super::run::Compiled;
+
+/// Answers for one account and one message. It owns all that it has, so that a run on another thread can take it along.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Those that mail can be filed in.
+    folders: Option<Vec<Folder>>,
+    scripts: HashMap<Wanted, Included>,
+    remembered: HashMap<Key, bool>,
+    lacks: RefCell<Lacks>,
+}
+
+struct Folder {
+    name: String,
+    special_use: Option<SpecialUse>,
+}
+
+/// What was asked and is not known.
+#[derive(Default)]
+struct Lacks {
+    folders: bool,
+    scripts: Vec<Wanted>,
+    keys: Vec<Key>,
+}
+
+impl Host for Answers {
+    fn script(&self, wanted: &Wanted) -> Answer<Included> {
+        match self.scripts.get(wanted) {
+            Some(included) => Answer::Is(included.clone()),
+            None => {
+                self.lacks.borrow_mut().scripts.push(wanted.clone());
+                Answer::Later
+            }
+        }
+    }
+
+    fn has_mailbox(&self, name: &str) -> Answer<bool> {
+        self.any(|folder| is_same(&folder.name, name))
+    }
+
+    /// No mailbox has an id that a person could write down yet.
+    fn has_mailbox_with_id(&self, _id: &str) -> Answer<bool> {
+        Answer::Is(false)
+    }
+
+    fn has_special_use(&self, mailbox: Option<&str>, special_use: &str) -> Answer<bool> {
+        let wanted = special_use_of(special_use);
+        self.any(|folder| {
+            let is_named = mailbox.is_none_or(|name| is_same(&folder.name, name));
+            is_named && wanted.is_some() && folder.special_use == wanted
+        })
+    }
+
+    fn is_remembered(&self, key: &Key) -> Answer<bool> {
+        match self.remembered.get(key) {
+            Some(is_so) => Answer::Is(*is_so),
+            None => {
+                self.lacks.borrow_mut().keys.push(*key);
+                Answer::Later
+            }
+        }
+    }
+}
+
+impl Answers {
+    fn any(&self, is: impl Fn(&Folder) -> bool) -> Answer<bool> {
+        match &self.folders {
+            Some(folders) => Answer::Is(folders.iter().any(is)),
+            None => {
+                self.lacks.borrow_mut().folders = true;
+                Answer::Later
+            }
+        }
+    }
+
+    pub fn knows(&self, wanted: &Wanted) -> bool {
+        self.scripts.contains_key(wanted)
+    }
+
+    pub fn know(&mut self, wanted: Wanted, included: Included) {
+        self.scripts.insert(wanted, included);
+    }
+
+    /// Looks up what the run asked for in vain.
+    pub async fn look_up(
+        &mut self,
+        filter: &Filter,
+        mailboxes: &Mailboxes,
+        account: AccountId,
+    ) -> Result<(), MailboxFault> {
+        let lacks = self.lacks.take();
+        if lacks.folders {
+            self.folders = Some(folders(mailboxes, account).await?);
+        }
+        for wanted in lacks.scripts {
+            let included = filter.included(account, &wanted).await?;
+            self.scripts.insert(wanted, included);
+        }
+        for key in lacks.keys {
+            let is_so = filter.remembers(account, &key);
+            self.remembered.insert(key, is_so);
+        }
+        Ok(())
+    }
+}
+
+impl Filter {
+    /// A script that another one includes, compiled.
+    pub(super) async fn included(
+        &self,
+        account: AccountId,
+        wanted: &Wanted,
+    ) -> Result<Included, MailboxFault> {
+        let Some(head) = self.named(account, wanted) else {
+            return Ok(Included::Absent);
+        };
+        Ok(match self.compiled(&head).await? {
+            Compiled::Script(script) => Included::Script(script),
+            Compiled::Broken(text) => Included::Broken(text),
+            Compiled::Absent => Included::Absent,
+        })
+    }
+}
+
+async fn folders(mailboxes: &Mailboxes, account: AccountId) -> Result<Vec<Folder>, MailboxFault> {
+    let all = mailboxes.list(account).await?.into_iter();
+    let open = all.filter(|folder| folder.selectable);
+    Ok(open
+        .map(|folder| Folder {
+            name: folder.name,
+            special_use: folder.special_use,
+        })
+        .collect())
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    if other.eq_ignore_ascii_case("INBOX") {
+        return one == "INBOX";
+    }
+    one == other || !other.is_ascii() && composed(one) == composed(other)
+}
+
+/// RFC 6154 §2; with the backslash in front.
+pub(super) fn special_use_of(text: &str) -> Option<SpecialUse> {
+    let word = text.strip_prefix('\\')?.to_ascii_lowercase();
+    Some(match &word[..] {
+        "archive" => SpecialUse::Archive,
+        "drafts" => SpecialUse::Drafts,
+        "flagged" => SpecialUse::Flagged,
+        "junk" => SpecialUse::Junk,
+        "sent" => SpecialUse::Sent,
+        "trash" => SpecialUse::Trash,
+        "all" => SpecialUse::All,
+        _ => return None,
+    })
+}
