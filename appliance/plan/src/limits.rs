@@ -37,6 +37,8 @@ pub const POLICIES_BYTES: u64 = 16 * MIB as u64;
 pub const DOOR_BYTES: u64 = 10 * MIB as u64;
 /// What people taught about junk (`lessons::limits::BYTES_MAX`), and the rows of a checkpoint.
 pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
+/// What is kept about logins (`logins::limits::BYTES_MAX`), passwords that were right a moment ago, and failures (`client::login`).
+pub const LOGINS_BYTES: u64 = 20 * MIB as u64;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.

@@ -176,8 +176,10 @@ async fn gather(
                 if is_queued && !queued.note(group.lsn, record, &group.bodies) {
                     gathered.unreadable += 1;
                 }
-                // Lessons about junk and counts for reports are not mail.
-                let is_other = lessons::share().owns(record) || reports::share().owns(record);
+                // Lessons about junk, counts for reports and keys of logins are not mail.
+                let is_other = lessons::share().owns(record)
+                    || reports::share().owns(record)
+                    || logins::share().owns(record);
                 !is_queued && !is_other
             });
             gathered.note(group.lsn, &records, group.bodies);

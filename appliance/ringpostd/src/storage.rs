@@ -1,4 +1,4 @@
-//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons and counts for reports.
+//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons, counts for reports and keys of logins.
 
 use std::rc::Rc;
 
@@ -6,6 +6,7 @@ use ::storage::outgoing::Outgoing;
 use ::storage::tallies::Tallies;
 use device::Io;
 use lessons::Lessons;
+use logins::Keyring;
 use mailbox::Mailboxes;
 use plan::Misfit;
 use queue::Queue;
@@ -47,6 +48,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
     let mut queue = None;
     let mut lessons = None;
     let mut reports = None;
+    let mut keyring = None;
     let others = |tenancy: &_| {
         let queue = queue.insert(Queue::new(tenancy)).tenant();
         let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
@@ -54,6 +56,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
             queue,
             lessons,
             reports.insert(Reports::new(tenancy)).tenant(),
+            keyring.insert(Keyring::new(tenancy)).tenant(),
         ]
     };
     let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
@@ -75,6 +78,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
     }
     let outgoing = Outgoing::new(mailboxes, queue).with_lessons(lessons);
     let outgoing = outgoing.with_reports(reports, tallies);
+    let outgoing = outgoing.with_keyring(keyring.expect("opening makes the tenants"));
     outgoing.set_fresh_key(random()?);
     Ok(Opened {
         outgoing,
@@ -86,7 +90,7 @@ pub async fn open(opening: Opening, tallies: Tallies) -> Result<Opened, Misfit> 
 }
 
 /// From the system, for keys.
-fn random() -> Result<[u8; 32], Misfit> {
+pub fn random() -> Result<[u8; 32], Misfit> {
     let mut bytes = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let filled = provider.secure_random.fill(&mut bytes);

@@ -10,6 +10,7 @@
 //! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `junk.rs`: where junk goes.
 //! - `lessons.rs`: what people taught about junk.
+//! - `logins.rs`: SCRAM keys and app passwords, and the changes of accounts that go with them.
 //! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
@@ -28,6 +29,7 @@ mod held;
 pub mod holder;
 mod junk;
 pub mod lessons;
+pub mod logins;
 pub mod outgoing;
 pub mod owner;
 pub mod quarantine;

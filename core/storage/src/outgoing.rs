@@ -21,6 +21,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lessons::Lessons;
+use logins::Keyring;
 use mail::{Address, InternalDate};
 use mailbox::names::Route;
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
@@ -48,6 +49,8 @@ pub struct Outgoing {
     queue: Queue,
     /// What people taught about junk; `None`: nothing is taught here.
     lessons: Option<Lessons>,
+    /// SCRAM keys and app passwords; `None`: there are none.
+    keyring: Option<Keyring>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
     desk: Rc<Desk>,
@@ -128,6 +131,7 @@ impl Outgoing {
             mailboxes,
             queue,
             lessons: None,
+            keyring: None,
             reports: None,
             desk: Rc::default(),
         }
@@ -141,6 +145,16 @@ impl Outgoing {
 
     pub fn lessons(&self) -> Option<&Lessons> {
         self.lessons.as_ref()
+    }
+
+    /// The same, beside what is kept about logins.
+    pub fn with_keyring(mut self, keyring: Keyring) -> Outgoing {
+        self.keyring = Some(keyring);
+        self
+    }
+
+    pub fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_ref()
     }
 
     /// The same, beside what is counted for reports.

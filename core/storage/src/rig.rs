@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use device::sim::SimWorld;
 use lessons::Lessons;
+use logins::Keyring;
 use mailbox::Mailboxes;
 use queue::Queue;
 use reports::Reports;
@@ -82,6 +83,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         let mut queue = None;
         let mut lessons = None;
         let mut reports = None;
+        let mut keyring = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
             let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
@@ -89,6 +91,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
                 queue,
                 lessons,
                 reports.insert(Reports::new(tenancy)).tenant(),
+                keyring.insert(Keyring::new(tenancy)).tenant(),
             ]
         };
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
@@ -97,6 +100,7 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         mailboxes.add_domain("example.org").await.expect("a domain");
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
             .with_lessons(lessons.expect("made just now"))
+            .with_keyring(keyring.expect("made just now"))
             .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         outgoing

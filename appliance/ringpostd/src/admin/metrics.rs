@@ -5,6 +5,7 @@
 mod afar;
 mod cores;
 mod door;
+mod logins;
 mod page;
 mod process;
 mod quarantine;

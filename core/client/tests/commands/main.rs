@@ -16,6 +16,7 @@ mod pop3;
 mod qresync;
 mod rename;
 mod rig;
+mod scram;
 mod search;
 mod select;
 mod signing;

@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "queue",
     "lessons",
     "reports",
+    "logins",
     "feedback",
     "mail",
     "smtp",
