@@ -1,7 +1,7 @@
 //! The audit: every login, in lines that cannot be changed unnoticed.
 //!
 //! A line of JSON ends with its hash, which is made of the line and of the hash before it (`chain`). The lines are in files of the state directory (`files`), and the
-//! end of the chain goes to the mirrored volume every minute and at a stop (`logins::Head`): one who changes the files, and makes all later hashes anew, does not
+//! end of the chain goes to the mirrored volume every minute and at a stop (`logins::Head`): an intruder who changes the files, and makes all later hashes again, does not
 //! have the end that storage remembers. Lines of the last minute before a crash, and those of a stop behind the last word, are held by the chain alone.
 //!
 //! What must hold: a login waits for no disk and no file; what waits is bounded; a full disk costs lines, which are counted, and the next line that is
@@ -175,7 +175,7 @@ impl Shared {
             }
             let lines = std::mem::take(&mut *self.waiting());
             let count = lines.len() as u64;
-            // Those that found no room are told of, too.
+            // Those that found no room are reported, too.
             let lost = files.take(lines, self.lost.load(Relaxed));
             self.lost.fetch_add(lost, Relaxed);
             self.written.fetch_add(count - lost, Relaxed);

@@ -193,7 +193,7 @@ impl Logins {
         user: &[u8],
         password: &[u8],
     ) -> Result<Option<Account>, Unavailable> {
-        let known = self.known(owner, host, from, user).await?;
+        let known = self.known(owner, user).await?;
         let pass = self.pass(host, from, &known).await?;
         let decided = self.decide(owner, host, from, &known, password).await;
         // The source's place is taken until the late answer.
@@ -210,7 +210,7 @@ impl Logins {
         from: &From,
         user: &[u8],
     ) -> Result<Found, Unavailable> {
-        let known = self.known(owner, host, from, user).await?;
+        let known = self.known(owner, user).await?;
         let _pass = self.pass(host, from, &known).await?;
         let mut nonce = [0; NONCE_BYTES];
         fill_random(&mut nonce);
@@ -240,7 +240,7 @@ impl Logins {
         from: &From,
         proved: Proved,
     ) -> Result<Option<Account>, Unavailable> {
-        let known = self.known(owner, host, from, &proved.user).await?;
+        let known = self.known(owner, &proved.user).await?;
         let decided = match (&known.account, proved.by) {
             (None, _) => By::Nothing(Outcome::NoAccount),
             (Some(_), None) => By::Nothing(Outcome::Password),
@@ -249,16 +249,9 @@ impl Logins {
         self.settle(owner, host, from, &known, Ok(decided)).await
     }
 
-    async fn known(
-        &self,
-        owner: &impl Ask,
-        host: &SessionHost,
-        from: &From,
-        user: &[u8],
-    ) -> Result<Known, Unavailable> {
+    async fn known(&self, owner: &impl Ask, user: &[u8]) -> Result<Known, Unavailable> {
         let user = String::from_utf8_lossy(user);
-        let found = Known::find(owner, &user, self.has_keyring).await;
-        found.inspect_err(|_| self.report(host, from, None, None, Outcome::Busy))
+        Known::find(owner, &user, self.has_keyring).await
     }
 
     /// Waits as long as the source must.
@@ -277,7 +270,8 @@ impl Logins {
                 Ok(pass)
             }
             Err(attempts::PutOff) => {
-                self.report(host, from, Some(known), None, Outcome::PutOff);
+                // Not at once, or one connection could ask again without end. It is counted, and it is no line of the audit: nothing was decided.
+                host.sleep(LOGIN_FAILURE_DELAY).await;
                 Err(Unavailable)
             }
         }
@@ -322,13 +316,11 @@ impl Logins {
         decided: Result<By, Unavailable>,
     ) -> Result<Option<Account>, Unavailable> {
         let number = self.number(&known.name);
-        let by = decided.inspect_err(|_| {
-            self.report(host, from, Some(known), None, Outcome::Busy);
-        })?;
+        let by = decided?;
         if let By::Nothing(outcome) = by {
             self.attempts.failed(from.peer, number, host.now());
             self.failed(from.peer);
-            self.report(host, from, Some(known), None, outcome);
+            self.report(host, from, known, None, outcome);
             host.sleep(LOGIN_FAILURE_DELAY).await;
             return Ok(None);
         }
@@ -338,7 +330,7 @@ impl Logins {
             By::Main | By::Nothing(_) => None,
         };
         let name = app.map(|app| app.name.as_str());
-        self.report(host, from, Some(known), name, Outcome::Granted);
+        self.report(host, from, known, name, Outcome::Granted);
         if let (Some(app), Some(account)) = (app, &known.account) {
             note_use(owner, host, account.id, app, from);
         }
@@ -349,14 +341,14 @@ impl Logins {
         &self,
         host: &SessionHost,
         from: &From,
-        known: Option<&Known>,
+        known: &Known,
         app: Option<&str>,
         outcome: Outcome,
     ) {
         let Some(sink) = &self.audit else { return };
         // A password that was typed as a name has no place in a file.
-        let is_told = |known: &&Known| known.account.is_some() || known.is_address;
-        let name = known.filter(is_told).map(|known| known.name.as_str());
+        let is_name = known.account.is_some() || known.is_address;
+        let name = is_name.then_some(known.name.as_str());
         sink(&Entry {
             unix_seconds: host.unix_seconds(),
             from,

@@ -1,4 +1,4 @@
-//! *What proves who somebody is, beside the password hash of the directory*: SCRAM keys, app passwords, the secret of the box, the end of the audit's chain.
+//! *What proves who logs in, beside the password hash of the directory*: SCRAM keys, app passwords, the secret of the box, the end of the audit's chain.
 //!
 //! A tenant of the log (`tenancy`): records and tables 120–127. What a key or a hash is made of is `client::login`'s.
 //!
@@ -191,9 +191,18 @@ impl Changing<'_> {
 
     /// Writes `row`; durable when it answers.
     pub async fn put(self, row: Row) -> Result<(), LoginFault> {
+        self.write(Purpose::Keep, row).await
+    }
+
+    /// The same for a row that lost something: a full volume takes it too.
+    pub async fn put_less(self, row: Row) -> Result<(), LoginFault> {
+        self.write(Purpose::Delete, row).await
+    }
+
+    async fn write(self, purpose: Purpose, row: Row) -> Result<(), LoginFault> {
         let part = self.part(row)?;
         let tenancy = &self.inner.tenancy;
-        let committed = tenancy.commit(Purpose::Keep, Vec::new(), vec![part]).await;
+        let committed = tenancy.commit(purpose, Vec::new(), vec![part]).await;
         Ok(committed.map(drop)?)
     }
 }

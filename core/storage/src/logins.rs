@@ -268,14 +268,15 @@ pub async fn remove_app(
     account: AccountId,
     name: &str,
 ) -> Result<(), ChangeFault> {
-    let (changing, _) = changing(outgoing, account).await?;
+    let changing = keyring(outgoing)?.removing(account.0).await?;
+    // Without a row there is no app password, whether there is an account or not.
     let mut row = changing.row.clone().unwrap_or_default();
     let before = row.apps.len();
     row.apps.retain(|app| app.name != name);
     if row.apps.len() == before {
         return Err(ChangeFault::NoApp);
     }
-    Ok(changing.put(row).await?)
+    Ok(changing.put_less(row).await?)
 }
 
 /// Those of an account, in the order in which they were made.

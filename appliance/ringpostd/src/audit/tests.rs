@@ -87,7 +87,7 @@ fn a_line_that_is_changed_removed_or_added_is_found() {
     }
 }
 
-/// Somebody with the state directory in their hands changes a line and makes all later hashes anew. Storage has the end.
+/// An intruder in the state directory changes a line and makes all later hashes again. Storage has the end.
 #[test]
 fn a_chain_that_was_made_anew_is_not_the_one_that_storage_remembers() {
     let directory = tempfile::tempdir().expect("a directory");

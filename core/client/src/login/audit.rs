@@ -1,4 +1,4 @@
-//! What the audit is told of each login: `ringpostd` writes it down. No password and no hash is in it; a name that is no account's stands in it only where it is
+//! What the audit gets of each login: `ringpostd` writes it down. No password and no hash is in it; the name of an unknown account stands in it only where it is
 //! an address, because people type passwords where names belong.
 
 use std::net::IpAddr;
@@ -57,7 +57,7 @@ pub struct From {
     pub tls: Option<&'static str>,
 }
 
-/// What came of it.
+/// What came of it. A login that was put off was not decided, and is counted only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Granted,
@@ -67,10 +67,6 @@ pub enum Outcome {
     NoAccount,
     /// An app password that is not for this protocol.
     Scope,
-    /// Put off: too many logins of the source wait.
-    PutOff,
-    /// Storage, or the threads that check passwords, have too much to do.
-    Busy,
 }
 
 impl Outcome {
@@ -80,8 +76,6 @@ impl Outcome {
             Outcome::Password => "wrong password",
             Outcome::NoAccount => "no such account",
             Outcome::Scope => "app password is for another protocol",
-            Outcome::PutOff => "put off after failures",
-            Outcome::Busy => "put off, busy",
         }
     }
 }

@@ -122,10 +122,8 @@ impl Known {
         let digest = blake3::hash(shown.as_bytes());
         let hash = blake3::keyed_hash(app_key, digest.as_bytes());
         // `blake3::Hash` compares in constant time.
-        let app = self.row.apps.iter();
-        let app = app
-            .filter(|app| hash == blake3::Hash::from(app.hash))
-            .last()?;
+        let mut apps = self.row.apps.iter();
+        let app = apps.find(|app| hash == blake3::Hash::from(app.hash))?;
         Some(match app.scopes & scope != 0 {
             true => By::App(app.number),
             false => By::Nothing(Outcome::Scope),
