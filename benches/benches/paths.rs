@@ -110,6 +110,8 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             Action::StartTls
             | Action::Close
             | Action::CheckLogin(_)
+            | Action::FindKeys(_)
+            | Action::Proved(_)
             | Action::CheckSender
             | Action::Forwarded(_) => panic!("not in this conversation"),
         }

@@ -27,6 +27,9 @@ pub enum Request {
         address: String,
         password_hash: String,
         quota_bytes: u64,
+        /// SCRAM keys of the same password. Without them the first login with the password makes them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<crate::logins::Keys>,
     },
     AccountList,
     AccountShow {
@@ -38,6 +41,12 @@ pub enum Request {
     AccountPassword {
         address: String,
         password_hash: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<crate::logins::Keys>,
+    },
+    /// Keys of logins, app passwords, and the audit.
+    Logins {
+        ask: crate::logins::Ask,
     },
     AccountQuota {
         address: String,

@@ -16,6 +16,7 @@ mod damage;
 mod disks;
 mod dkim;
 mod dns_records;
+mod logins;
 mod network;
 mod profile;
 mod quarantine;
@@ -38,6 +39,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
         Request::Addresses { ask } => addresses::show(ask, value)?,
+        Request::Logins { ask } => logins::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::Scripts { ask } => scripts::show(ask, value)?,
         Request::SpamShow { .. } => spam::show(&typed(value)?),

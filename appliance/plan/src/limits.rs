@@ -43,6 +43,8 @@ pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
 pub const SCRIPTS_BYTES: u64 = 32 * MIB as u64;
 /// Running those scripts: what was compiled (`storage::filter::CACHE_BYTES_MAX`), and messages that they made (`MADE_BYTES_MAX` there).
 pub const FILTER_BYTES: u64 = (16 + 32) * MIB as u64;
+/// What is kept about logins (`logins::limits::BYTES_MAX`), passwords that were right a moment ago, and failures (`client::login`).
+pub const LOGINS_BYTES: u64 = 20 * MIB as u64;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.

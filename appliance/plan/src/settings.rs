@@ -160,10 +160,16 @@ pub enum Plaintext {
     Loopback,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Login {
     pub plaintext: Plaintext,
+    /// SCRAM-SHA-256 is offered.
+    pub scram: bool,
+    /// How long lines of the audit are kept.
+    pub audit_days: u32,
+    /// All of them, in the state directory; the oldest make room.
+    pub audit_size: Size,
 }
 
 /// Whether mail of strangers is authenticated (SPF, DKIM, DMARC).
@@ -359,6 +365,17 @@ impl Default for Log {
     }
 }
 
+impl Default for Login {
+    fn default() -> Login {
+        Login {
+            plaintext: Plaintext::default(),
+            scram: true,
+            audit_days: 400,
+            audit_size: Size(256 << 20),
+        }
+    }
+}
+
 impl Default for Trace {
     fn default() -> Trace {
         Trace {
@@ -533,6 +550,7 @@ impl Settings {
             tls: Tls::default(),
             login: Login {
                 plaintext: Plaintext::Loopback,
+                ..Login::default()
             },
             // The demo asks nobody, unless it is given name servers.
             inbound: Inbound {

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use admin::logins::Ask as Logins;
 use admin::places::{Remote, SOCKET, uploads};
 use admin::request::Request;
 use admin::spool::Ask;
@@ -12,6 +13,7 @@ use clap::Parser;
 use plan::{Machine, Plan, Profile, Settings};
 use serde_json::Value;
 
+use crate::app_password::AppPasswordVerb;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::{admin_cert, dump, file, profiles, salvage, selftest};
 
@@ -85,9 +87,10 @@ impl Command {
                 return Ok(ExitCode::SUCCESS);
             }
             Verb::AdminCert { directory, name } => return self.admin_cert(directory, name),
+            Verb::AppPassword(verb) => return self.app_password(verb),
             _ => {}
         }
-        let mut request = self.verb.request()?;
+        let mut request = self.verb.request(&|mut request| self.ask(&mut request))?;
         if let (
             Verb::Settings(SettingsVerb::Apply { yes: false, .. }),
             Request::SettingsApply { name, text, .. },
@@ -111,6 +114,9 @@ impl Command {
                 ask: Ask::Fsck { .. },
             } => value["clean"] != Value::Bool(true),
             Request::ProfileApplied => value["differs"] != 0,
+            Request::Logins {
+                ask: Logins::AuditVerify,
+            } => value["intact"] != Value::Bool(true),
             Request::DomainCheck { .. } => value["right"] != Value::Bool(true),
             Request::VolumeAcceptDamage { yes }
             | Request::Spool {
@@ -199,6 +205,20 @@ impl Command {
                 "written in {at}: {}\n\n  1. put ca.pem into [admin] client_ca of the appliance's settings\n  2. ringpostctl --host https://HOST:443 --cert {at}/{name}.pem --key {at}/{name}-key.pem --ca APPLIANCE.pem status\n\nDo not store ca-key.pem on the appliance: it gives administrator access to its owner.",
                 written.join(", ")
             );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn app_password(&self, verb: &AppPasswordVerb) -> Result<ExitCode, String> {
+        let (mut request, password) = verb.request(&|mut request| self.ask(&mut request))?;
+        let value = self.ask(&mut request)?;
+        match password {
+            // Here and nowhere else, once.
+            Some(password) => self.print_both(
+                &serde_json::json!({ "password": password }),
+                &format!("{password}\n\nIt is shown this once. Remove it when the device is lost."),
+            )?,
+            None => self.print(&request, &value)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -65,6 +65,11 @@ fn describe(record: &store::Record) -> String {
     {
         return line;
     }
+    if logins::share().owns(record)
+        && let Some(line) = logins::describe(record)
+    {
+        return line;
+    }
     if lessons::share().owns(record)
         && let Some(line) = lessons::describe(record)
     {

@@ -13,6 +13,8 @@
 
 mod addresses;
 mod admin_cert;
+mod app_password;
+mod audit;
 mod ban;
 pub mod command;
 mod dkim;

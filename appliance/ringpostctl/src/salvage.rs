@@ -176,8 +176,8 @@ async fn gather(
                 if is_queued && !queued.note(group.lsn, record, &group.bodies) {
                     gathered.unreadable += 1;
                 }
-                // Lessons about junk, scripts and counts for reports are not mail.
-                let others = [lessons::share(), scripts::share(), reports::share()];
+                // Lessons about junk, scripts, counts for reports and keys of logins are not mail.
+                let others = [lessons::share(), scripts::share(), reports::share(), logins::share()];
                 let is_other = others.iter().any(|share| share.owns(record));
                 !is_queued && !is_other
             });

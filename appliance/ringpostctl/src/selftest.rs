@@ -194,6 +194,7 @@ impl<'a> Hidden<'a> {
             address: ADDRESS.into(),
             password_hash: password::hash(&hidden.password)?,
             quota_bytes: 0,
+            keys: None,
         };
         client::ask(socket, &request)?;
         Ok(hidden)

@@ -6,12 +6,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use admin::addresses::Ask;
 use admin::limits::{WITHIN_MAX, WITHIN_MIN};
+use admin::logins::Keys;
 use admin::password;
 use admin::request::{Request, TraceWanted};
 use clap::Subcommand;
 use plan::Size;
 
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
+use crate::app_password::{AppPasswordVerb, Asker, keys_of};
+use crate::audit::AuditVerb;
 use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
@@ -33,6 +36,12 @@ pub(crate) enum Verb {
     /// Manage accounts
     #[command(subcommand)]
     Account(AccountVerb),
+    /// Manage app passwords: passwords made up for one program or device, each for some protocols
+    #[command(subcommand)]
+    AppPassword(AppPasswordVerb),
+    /// Read the audit of logins, and check that it was not changed
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
@@ -384,11 +393,13 @@ pub(crate) enum ProfileVerb {
 }
 
 impl Verb {
-    pub(crate) fn request(&self) -> Result<Request, String> {
+    /// `ask` sends what must be known before the request can be made.
+    pub(crate) fn request(&self, ask: Asker<'_>) -> Result<Request, String> {
         Ok(match self {
             Verb::Status => Request::Status,
             Verb::Plan => Request::Plan,
-            Verb::Account(verb) => verb.request()?,
+            Verb::Account(verb) => verb.request(ask)?,
+            Verb::Audit(verb) => verb.request(),
             Verb::Domain(verb) => verb.request(),
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
@@ -482,6 +493,7 @@ impl Verb {
             | Verb::Log(_)
             | Verb::AdminCert { .. }
             | Verb::Selftest { .. }
+            | Verb::AppPassword(_)
             | Verb::Profile(_) => {
                 unreachable!("done without the daemon")
             }
@@ -490,17 +502,21 @@ impl Verb {
 }
 
 impl AccountVerb {
-    fn request(&self) -> Result<Request, String> {
+    fn request(&self, ask: Asker<'_>) -> Result<Request, String> {
         Ok(match self {
             AccountVerb::Add {
                 address,
                 password,
                 quota,
-            } => Request::AccountAdd {
-                address: address.clone(),
-                password_hash: hashed(password.as_deref())?,
-                quota_bytes: quota.0,
-            },
+            } => {
+                let (password_hash, keys) = hashed(password.as_deref(), address, ask)?;
+                Request::AccountAdd {
+                    address: address.clone(),
+                    password_hash,
+                    quota_bytes: quota.0,
+                    keys,
+                }
+            }
             AccountVerb::List => Request::AccountList,
             AccountVerb::Show { address } => Request::AccountShow {
                 address: address.clone(),
@@ -508,10 +524,14 @@ impl AccountVerb {
             AccountVerb::Remove { address } => Request::AccountRemove {
                 address: address.clone(),
             },
-            AccountVerb::Password { address, password } => Request::AccountPassword {
-                address: address.clone(),
-                password_hash: hashed(password.as_deref())?,
-            },
+            AccountVerb::Password { address, password } => {
+                let (password_hash, keys) = hashed(password.as_deref(), address, ask)?;
+                Request::AccountPassword {
+                    address: address.clone(),
+                    password_hash,
+                    keys,
+                }
+            }
             AccountVerb::Allowance { address, times } => Request::Addresses {
                 ask: Ask::Allowance {
                     account: address.clone(),
@@ -526,11 +546,18 @@ impl AccountVerb {
     }
 }
 
-fn hashed(given: Option<&str>) -> Result<String, String> {
-    match given {
-        Some(password) => password::hash(password),
-        None => password::hash(&read_password()?),
-    }
+/// The hash and the SCRAM keys of a password. A daemon that makes no keys now (a full volume, an older release) sets the password all the same.
+fn hashed(
+    given: Option<&str>,
+    address: &str,
+    ask: Asker<'_>,
+) -> Result<(String, Option<Keys>), String> {
+    let password = match given {
+        Some(password) => password.to_owned(),
+        None => read_password()?,
+    };
+    let hash = password::hash(&password)?;
+    Ok((hash, keys_of(&password, address, ask).ok()))
 }
 
 /// From the terminal without showing it, else the first line of standard input.

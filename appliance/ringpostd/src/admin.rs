@@ -32,6 +32,7 @@ mod fsck;
 mod http;
 pub mod legs;
 pub mod limits;
+mod logins;
 pub mod logs;
 mod machine;
 mod metrics;

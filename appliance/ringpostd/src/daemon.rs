@@ -5,12 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::door::Door;
 use clap::Parser;
 use client::imap;
 use client::login::Logins;
 use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
+use plan::settings::Login;
 use plan::{Misfit, Plan, Service, Zone};
 use storage::owner::{Owner, owner};
 use storage::tallies::Tallies;
@@ -28,7 +30,8 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, certificate, door, events, listen, notify, peers, quarantine, reports, spool, trace,
+    apart, audit, certificate, door, events, listen, notify, peers, quarantine, reports, spool,
+    trace,
 };
 
 pub fn run() -> Result<(), Misfit> {
@@ -154,6 +157,11 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         signals(SignalKind::terminate())?,
         signals(SignalKind::interrupt())?,
     );
+    let audit = audit::Audit::begin(
+        &plan.state.join(audit::PLACE),
+        &settings.login,
+        audit::kept_head(has_storage.then_some(&owner)).await,
+    );
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
     metrics.set_tallies(tallies.clone());
@@ -168,7 +176,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
         ),
         spent: Spent::default(),
-        logins: Logins::new().reporting(door::on_failure(&door)),
+        logins: logins(&settings.login, has_storage, &door, &audit),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
         reports: Reports::new(&plan, tallies, authorities),
@@ -202,6 +210,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             metrics.quarantine().clone(),
         ));
     }
+    if has_storage {
+        tokio::task::spawn_local(audit.clone().look_after(owner.clone()));
+    }
     let ailing = owner.clone();
     let admin = Admin::new(&serving, begun.lane, shown);
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
@@ -226,6 +237,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     notify::tell(notify::STOPPING);
     alive.abort();
     admin.stopping();
+    if has_storage {
+        // What is written from here on hangs on it by the chain; the next start moves the end on.
+        audit.save_head(&owner).await;
+    }
     let cut = cores.stop().await;
     if cut > 0 {
         tracing::warn!(
@@ -234,9 +249,21 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         );
     }
     drop(doors);
+    audit.finish();
     match again {
         Some(_) => Err(start_again()),
         None => Ok(()),
+    }
+}
+
+/// Checks passwords for all cores. Where storage is elsewhere there are no accounts, and so no keys.
+fn logins(settings: &Login, has_storage: bool, door: &Door, audit: &audit::Audit) -> Logins {
+    let logins = Logins::new()
+        .reporting(door::on_failure(door))
+        .auditing(audit.sink());
+    match has_storage {
+        true => logins.with_keyring(settings.scram),
+        false => logins,
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod admin;
 mod apart;
+mod audit;
 mod certificate;
 mod cores;
 mod daemon;

@@ -1,4 +1,4 @@
-//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons, scripts and counts for reports.
+//! The storage thread's opening: the mail's volume, and on it mailboxes, queue, lessons, scripts, counts for reports and keys of logins.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use ::storage::outgoing::Outgoing;
 use ::storage::tallies::Tallies;
 use device::Io;
 use lessons::Lessons;
+use logins::Keyring;
 use mailbox::Mailboxes;
 use plan::Misfit;
 use queue::Queue;
@@ -56,6 +57,7 @@ pub async fn open(
     let mut lessons = None;
     let mut scripts = None;
     let mut reports = None;
+    let mut keyring = None;
     let others = |tenancy: &_| {
         let queue = queue.insert(Queue::new(tenancy)).tenant();
         let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
@@ -64,6 +66,7 @@ pub async fn open(
             lessons,
             scripts.insert(Scripts::new(tenancy)).tenant(),
             reports.insert(Reports::new(tenancy)).tenant(),
+            keyring.insert(Keyring::new(tenancy)).tenant(),
         ]
     };
     let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
@@ -89,6 +92,7 @@ pub async fn open(
     let filter = Filter::new(scripts.clone(), SessionHost::of_core(), name, counters);
     let outgoing = outgoing.with_scripts(scripts).with_filter(filter);
     let outgoing = outgoing.with_reports(reports, tallies);
+    let outgoing = outgoing.with_keyring(keyring.expect("opening makes the tenants"));
     outgoing.set_fresh_key(random()?);
     Ok(Opened {
         outgoing,
@@ -100,7 +104,7 @@ pub async fn open(
 }
 
 /// From the system, for keys.
-fn random() -> Result<[u8; 32], Misfit> {
+pub fn random() -> Result<[u8; 32], Misfit> {
     let mut bytes = [0; 32];
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let filled = provider.secure_random.fill(&mut bytes);

@@ -45,12 +45,13 @@ use std::time::Duration;
 use base::SharedHistogram;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
-use mailbox::AccountId;
+use mailbox::{Account, AccountId};
 use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use storage::holder;
 use storage::owner::{Ask, Owner};
 
-use crate::login::Logins;
+use crate::login::audit::{From as Source, Protocol};
+use crate::login::{Logins, Unavailable};
 pub use crate::memory::Memory;
 use crate::pieces::Damages;
 
@@ -94,6 +95,16 @@ pub struct Imap<K = Owner> {
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
     damaged: Damages,
+}
+
+/// Where a login comes from.
+fn from(client: &Client, connection: &impl Connection) -> Source {
+    Source {
+        protocol: Protocol::Imap,
+        peer: connection.peer().ip(),
+        mechanism: client.session.mechanism(),
+        tls: connection.tls().map(|tls| tls.version),
+    }
 }
 
 /// How long a client may say nothing (RFC 9051 §5.4).
@@ -164,7 +175,8 @@ impl<K: Ask> Imap<K> {
             login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
             append_bytes_max: settings.append_bytes_max,
         };
-        let session = Session::new(policy, connection.tls().is_some());
+        let mut session = Session::new(policy, connection.tls().is_some());
+        session.offer(self.logins.offer(connection.tls()));
         self.serve_session(settings, session, connection).await;
     }
 
@@ -314,8 +326,29 @@ impl<K: Ask> Imap<K> {
                 user,
                 password,
             } => {
-                self.on_login(client, connection, &tag, &user, &password)
-                    .await
+                let from = from(client, connection);
+                let (owner, host) = (&self.owner, &self.host);
+                let found = self.logins.log_in(owner, host, &from, &user, &password);
+                let found = found.await;
+                self.on_login(client, connection, &tag, found)
+            }
+            Event::FindKeys { tag, user } => {
+                let from = from(client, connection);
+                let found = self.logins.keys(&self.owner, &self.host, &from, &user);
+                match found.await {
+                    Ok(found) => client.session.keys_found(found, &mut client.out),
+                    Err(Unavailable) => {
+                        client.session.login_deferred();
+                        Failure::Busy.put(&mut client.out, &tag);
+                    }
+                }
+                Ok(())
+            }
+            Event::Proved { tag, proved } => {
+                let from = from(client, connection);
+                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
+                let found = found.await;
+                self.on_login(client, connection, &tag, found)
             }
             Event::StartTls => {
                 flush(&mut client.out, connection).await?;
@@ -323,6 +356,7 @@ impl<K: Ask> Imap<K> {
                 let tls = tls.expect("STARTTLS is offered with a certificate only");
                 connection.start_tls(tls).await?;
                 client.session.tls_started();
+                client.session.offer(self.logins.offer(connection.tls()));
                 Ok(())
             }
             Event::Idle => self.on_idle(client, connection).await,
@@ -350,19 +384,14 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    async fn on_login(
+    fn on_login(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
         tag: &str,
-        user: &[u8],
-        password: &[u8],
+        found: Result<Option<Account>, Unavailable>,
     ) -> Result<(), End> {
-        match self
-            .logins
-            .check(&self.owner, &self.host, user, password)
-            .await
-        {
+        match found {
             Ok(Some(account)) => {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), account = %account.address, "Logged in");
@@ -374,8 +403,6 @@ impl<K: Ask> Imap<K> {
             Ok(None) => {
                 self.counters.logins_refused.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), "a login was refused");
-                self.logins.failed(connection.peer().ip());
-                self.host.sleep(LOGIN_FAILURE_DELAY).await;
                 match client.session.login_refused(tag, &mut client.out) {
                     Some(_close) => Err(End::Said),
                     None => Ok(()),

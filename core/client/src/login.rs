@@ -1,20 +1,34 @@
-//! Who may come in: argon2id off the protocol's path, bounded, with a short memory of who just proved it.
+//! Who may come in: argon2id off the protocol's path, bounded, with a short memory of who just proved it; SCRAM and app passwords by what `storage::logins` keeps.
+//!
+//! `log_in`, `keys` and `proved` are the ways in for every protocol: they count failures (`attempts.rs`), answer wrong passwords late, and report each
+//! login to the audit (`audit.rs`). What a password was right for is remembered under a keyed hash of the stored hash and the password, so another password, or
+//! an account that is gone, is a miss at once: the account is looked up for every login.
+
+pub mod attempts;
+pub mod audit;
+mod known;
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordVerifier};
 use base::Time;
-use mail::Address;
-use mailbox::{Account, AccountId, MailboxFault};
-use runtime::SessionHost;
+use mailbox::{Account, AccountId};
+use runtime::{SessionHost, TlsFacts};
+use sasl::Offer;
+use sasl::scram::{Binding, Found, ITERATIONS, Keys, NONCE_BYTES, Proved};
 use storage::owner::Ask;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::LOGIN_FAILURE_DELAY;
+use attempts::Attempts;
+use audit::{Entry, From, Outcome, Sink};
+use known::{By, Known, learn, note_use};
 
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
@@ -22,6 +36,12 @@ pub struct Logins {
     shared: Arc<Shared>,
     /// What is done about a failed login; `None`: nothing.
     on_failure: Option<Arc<OnFailure>>,
+    /// Each login goes there; `None`: nowhere.
+    audit: Option<Arc<Sink>>,
+    /// Storage keeps SCRAM keys and app passwords (`storage::logins`).
+    has_keyring: bool,
+    offers_scram: bool,
+    attempts: Attempts,
 }
 
 /// What is done about an address whose login failed.
@@ -41,6 +61,10 @@ struct Shared {
     verified: Mutex<HashMap<AccountId, Verified>>,
     /// A hash of no account: an unknown user costs the same time as a known one.
     decoy: String,
+    /// Logins that were right by `verified` alone, since start.
+    remembered: AtomicU64,
+    /// SCRAM keys that are being made: one account's at a time.
+    learning: AtomicUsize,
 }
 
 /// A password that was right a moment ago: clients log in many times with the same one.
@@ -112,8 +136,14 @@ impl Logins {
                 verified: Mutex::default(),
                 decoy: verifier.decoy(),
                 verifier: Box::new(verifier),
+                remembered: AtomicU64::new(0),
+                learning: AtomicUsize::new(0),
             }),
             on_failure: None,
+            audit: None,
+            has_keyring: false,
+            offers_scram: false,
+            attempts: Attempts::default(),
         }
     }
 
@@ -123,6 +153,218 @@ impl Logins {
         self
     }
 
+    /// Every login is reported to `sink`.
+    pub fn auditing(mut self, sink: Arc<Sink>) -> Logins {
+        self.audit = Some(sink);
+        self
+    }
+
+    /// Storage keeps SCRAM keys and app passwords; `scram`: it is offered.
+    pub fn with_keyring(mut self, scram: bool) -> Logins {
+        self.has_keyring = true;
+        self.offers_scram = scram;
+        self
+    }
+
+    /// For the metrics.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// Logins since start that needed no argon2, because the same password was right a moment before.
+    pub fn remembered(&self) -> u64 {
+        self.shared.remembered.load(Relaxed)
+    }
+
+    /// What is offered on a connection, by its TLS.
+    pub fn offer(&self, tls: Option<&TlsFacts>) -> Offer {
+        Offer {
+            scram: self.offers_scram,
+            binding: tls.and_then(|tls| tls.exporter).map(Binding),
+        }
+    }
+
+    /// A login by name and password. `Ok(None)`: refused, which was answered late, counted and reported. `Unavailable`: it was not decided.
+    pub async fn log_in(
+        &self,
+        owner: &impl Ask,
+        host: &SessionHost,
+        from: &From,
+        user: &[u8],
+        password: &[u8],
+    ) -> Result<Option<Account>, Unavailable> {
+        let known = self.known(owner, user).await?;
+        let pass = self.pass(host, from, &known).await?;
+        let decided = self.decide(owner, host, from, &known, password).await;
+        // The source's place is taken until the late answer.
+        let answer = self.settle(owner, host, from, &known, decided).await;
+        drop(pass);
+        answer
+    }
+
+    /// SCRAM: the keys of a user, or what looks like keys of one.
+    pub async fn keys(
+        &self,
+        owner: &impl Ask,
+        host: &SessionHost,
+        from: &From,
+        user: &[u8],
+    ) -> Result<Found, Unavailable> {
+        let known = self.known(owner, user).await?;
+        let _pass = self.pass(host, from, &known).await?;
+        let mut nonce = [0; NONCE_BYTES];
+        fill_random(&mut nonce);
+        let mut keys = known.keys(from.protocol.bit());
+        if keys.is_empty() {
+            // No proof fits it, and it costs what a key costs.
+            let mut random = [0; 32];
+            fill_random(&mut random);
+            keys.push(Keys {
+                stored: random,
+                server: random,
+            });
+        }
+        Ok(Found {
+            salt: known.salt.to_vec(),
+            iterations: ITERATIONS,
+            keys,
+            nonce,
+        })
+    }
+
+    /// SCRAM is over. The account is looked up again: its password may be another one by now.
+    pub async fn proved(
+        &self,
+        owner: &impl Ask,
+        host: &SessionHost,
+        from: &From,
+        proved: Proved,
+    ) -> Result<Option<Account>, Unavailable> {
+        let known = self.known(owner, &proved.user).await?;
+        let decided = match (&known.account, proved.by) {
+            (None, _) => By::Nothing(Outcome::NoAccount),
+            (Some(_), None) => By::Nothing(Outcome::Password),
+            (Some(_), Some(keys)) => known.by_keys(&keys, from.protocol.bit()),
+        };
+        self.settle(owner, host, from, &known, Ok(decided)).await
+    }
+
+    async fn known(&self, owner: &impl Ask, user: &[u8]) -> Result<Known, Unavailable> {
+        let user = String::from_utf8_lossy(user);
+        Known::find(owner, &user, self.has_keyring).await
+    }
+
+    /// Waits as long as the source must.
+    async fn pass(
+        &self,
+        host: &SessionHost,
+        from: &From,
+        known: &Known,
+    ) -> Result<attempts::Pass, Unavailable> {
+        let number = self.number(&known.name);
+        match self.attempts.enter(from.peer, number, host.now()) {
+            Ok(pass) => {
+                if !pass.wait.is_zero() {
+                    host.sleep(pass.wait).await;
+                }
+                Ok(pass)
+            }
+            Err(attempts::PutOff) => {
+                // Not at once, or one connection could ask again without end. It is counted, and it is no line of the audit: nothing was decided.
+                host.sleep(LOGIN_FAILURE_DELAY).await;
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// Whether the password is the account's, or that of one of its app passwords.
+    async fn decide(
+        &self,
+        owner: &impl Ask,
+        host: &SessionHost,
+        from: &From,
+        known: &Known,
+        password: &[u8],
+    ) -> Result<By, Unavailable> {
+        if let Some(by) = known.by_app(password, from.protocol.bit()) {
+            return Ok(by);
+        }
+        let (account, is_right) = (
+            known.account.as_ref(),
+            self.is_right(host, known.account.as_ref(), password),
+        );
+        Ok(match (is_right.await?, account) {
+            (true, Some(account)) => {
+                if self.has_keyring && known.lacks_keys() {
+                    let learning = Learning::enter(&self.shared);
+                    learn(owner, host, account.id, known, password, learning);
+                }
+                By::Main
+            }
+            (_, None) => By::Nothing(Outcome::NoAccount),
+            (false, Some(_)) => By::Nothing(Outcome::Password),
+        })
+    }
+
+    /// Counts, reports, and answers a refusal late.
+    async fn settle(
+        &self,
+        owner: &impl Ask,
+        host: &SessionHost,
+        from: &From,
+        known: &Known,
+        decided: Result<By, Unavailable>,
+    ) -> Result<Option<Account>, Unavailable> {
+        let number = self.number(&known.name);
+        let by = decided?;
+        if let By::Nothing(outcome) = by {
+            self.attempts.failed(from.peer, number, host.now());
+            self.failed(from.peer);
+            self.report(host, from, known, None, outcome);
+            host.sleep(LOGIN_FAILURE_DELAY).await;
+            return Ok(None);
+        }
+        self.attempts.succeeded(from.peer, number, host.now());
+        let app = match by {
+            By::App(number) => known.app(number),
+            By::Main | By::Nothing(_) => None,
+        };
+        let name = app.map(|app| app.name.as_str());
+        self.report(host, from, known, name, Outcome::Granted);
+        if let (Some(app), Some(account)) = (app, &known.account) {
+            note_use(owner, host, account.id, app, from);
+        }
+        Ok(known.account.clone())
+    }
+
+    fn report(
+        &self,
+        host: &SessionHost,
+        from: &From,
+        known: &Known,
+        app: Option<&str>,
+        outcome: Outcome,
+    ) {
+        let Some(sink) = &self.audit else { return };
+        // A password that was typed as a name has no place in a file.
+        let is_name = known.account.is_some() || known.is_address;
+        let name = is_name.then_some(known.name.as_str());
+        sink(&Entry {
+            unix_seconds: host.unix_seconds(),
+            from,
+            name,
+            app,
+            outcome,
+        });
+    }
+
+    /// Stands for a name in the table of failures.
+    fn number(&self, name: &str) -> u64 {
+        let hash = blake3::keyed_hash(&self.shared.key, name.as_bytes());
+        let [a, b, c, d, e, f, g, h, ..] = *hash.as_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// A login from `peer` failed.
     pub fn failed(&self, peer: IpAddr) {
         if let Some(on_failure) = &self.on_failure {
@@ -130,7 +372,7 @@ impl Logins {
         }
     }
 
-    /// The account that `user` and `password` belong to; `None` when they do not.
+    /// The account that `user` and its own password belong to; `None` when they do not. Counts, delays and reports nothing: protocols call `log_in`.
     ///
     /// `user` is an address, or the local part of one when there is a single domain.
     pub async fn check(
@@ -140,25 +382,35 @@ impl Logins {
         user: &[u8],
         password: &[u8],
     ) -> Result<Option<Account>, Unavailable> {
-        let account = match std::str::from_utf8(user) {
-            Ok(user) => find(owner, user).await?,
-            Err(_) => None,
-        };
-        let hash = account
-            .as_ref()
-            .map_or(&self.shared.decoy, |account| &account.password_hash);
+        let user = String::from_utf8_lossy(user);
+        let known = Known::find(owner, &user, false).await?;
+        let is_right = self.is_right(host, known.account.as_ref(), password);
+        Ok(is_right.await?.then_some(known.account).flatten())
+    }
+
+    /// Whether the password is the account's own. Without an account it costs the same, and is not.
+    async fn is_right(
+        &self,
+        host: &SessionHost,
+        account: Option<&Account>,
+        password: &[u8],
+    ) -> Result<bool, Unavailable> {
+        let hash = account.map_or(&self.shared.decoy, |account| &account.password_hash);
         let proof = self.proof(hash, password);
-        if let Some(account) = &account
+        if let Some(account) = account
             && self.remembers(account.id, &proof, host.now())
         {
-            return Ok(Some(account.clone()));
+            self.shared.remembered.fetch_add(1, Relaxed);
+            return Ok(true);
         }
-        let good = self.verify(hash.clone(), password.to_vec()).await?;
-        let account = account.filter(|_| good);
-        if let Some(account) = &account {
-            self.remember(account.id, proof, host.now());
+        let is_right = self.verify(hash.clone(), password.to_vec()).await?;
+        match account {
+            Some(account) if is_right => {
+                self.remember(account.id, proof, host.now());
+                Ok(true)
+            }
+            _ => Ok(false),
         }
-        Ok(account)
     }
 
     /// One check in its turn. Past the bound of those that wait a login is refused for now, which tells nothing about
@@ -235,25 +487,21 @@ fn fill_random(bytes: &mut [u8]) {
         .expect("the operating system has random numbers");
 }
 
-/// `user` is an address, or a local part if there is one domain only.
-async fn find(owner: &impl Ask, user: &str) -> Result<Option<Account>, Unavailable> {
-    let user = user.to_owned();
-    let found = owner.ask(move |mailboxes| async move {
-        let domains = mailboxes.domains();
-        let (local, domain) = match (user.rsplit_once('@'), &domains[..]) {
-            (Some((local, domain)), _) => (local, domain),
-            (None, [only]) => (&user[..], &only[..]),
-            (None, _) => return Ok(None),
-        };
-        match Address::from_parts(local, domain) {
-            Some(address) => mailboxes.account(&address).await,
-            None => Ok(None),
-        }
-    });
-    match found.await {
-        Ok(Ok(account)) => Ok(account),
-        Ok(Err(MailboxFault::NoAccount)) => Ok(None),
-        Ok(Err(_)) | Err(_) => Err(Unavailable),
+/// The one place for keys that are being made; given back when dropped.
+struct Learning(Arc<Shared>);
+
+impl Learning {
+    /// `None`: it is taken. The next login makes the keys.
+    fn enter(shared: &Arc<Shared>) -> Option<Learning> {
+        let before = shared.learning.fetch_add(1, Relaxed);
+        let learning = Learning(shared.clone());
+        (before == 0).then_some(learning)
+    }
+}
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        self.0.learning.fetch_sub(1, Relaxed);
     }
 }
 
@@ -271,136 +519,4 @@ pub const VERIFIED_MAX: usize = 65_536;
 pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Time = Time(7);
-
-    #[test]
-    fn a_remembered_proof_ends_with_the_password_it_was_for() {
-        let logins = Logins::new();
-        let (one, two) = (DECOY.to_owned(), DECOY.replace("m=", "n="));
-        let proof = logins.proof(&one, b"one");
-        assert!(!logins.remembers(AccountId(7), &proof, NOW));
-        logins.remember(AccountId(7), proof, NOW);
-        assert!(logins.remembers(AccountId(7), &proof, NOW));
-        assert!(!logins.remembers(AccountId(8), &proof, NOW));
-        assert!(!logins.remembers(AccountId(7), &logins.proof(&two, b"one"), NOW));
-        assert!(!logins.remembers(AccountId(7), &logins.proof(&one, b"two"), NOW));
-        let later = NOW.after_us(VERIFIED_AGE_MAX.as_micros() as u64);
-        assert!(!logins.remembers(AccountId(7), &proof, later));
-        assert_ne!(Logins::new().proof(&one, b"one"), proof);
-    }
-
-    /// An unknown user must cost what a known one does: the parameters of every hash that is made today.
-    #[test]
-    fn the_decoy_costs_as_much_as_an_account_and_lets_nobody_in() {
-        let decoy = PasswordHash::new(DECOY).expect("a PHC string");
-        let argon2 = argon2::Argon2::default();
-        assert_eq!(decoy.algorithm, argon2::Algorithm::default().ident());
-        assert_eq!(decoy.version, Some(argon2::Version::default().into()));
-        let params = argon2::Params::try_from(&decoy).expect("parameters");
-        assert_eq!(
-            (params.m_cost(), params.t_cost(), params.p_cost()),
-            (
-                argon2.params().m_cost(),
-                argon2.params().t_cost(),
-                argon2.params().p_cost()
-            )
-        );
-        assert_eq!(decoy.hash.expect("a hash").len(), 32);
-        // Not an error of the parameters: the whole work was done.
-        let refused = argon2
-            .verify_password(b"", &decoy)
-            .expect_err("no password");
-        assert_eq!(refused, argon2::password_hash::Error::Password);
-    }
-
-    /// Checks that never end.
-    struct Endless;
-
-    impl Verifier for Endless {
-        fn verify(&self, _hash: String, _password: Vec<u8>, permit: Permit) -> Verifying {
-            Box::pin(async move {
-                let _permit = permit;
-                std::future::pending().await
-            })
-        }
-
-        fn decoy(&self) -> String {
-            DECOY.to_owned()
-        }
-    }
-
-    /// Polls once; the future has not ended.
-    fn begin<T>(future: Pin<&mut impl Future<Output = T>>) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(future.poll(&mut context).is_pending());
-    }
-
-    /// A client that goes away while its password is checked, or while it waits for that.
-    #[test]
-    fn a_check_that_is_dropped_gives_its_place_back() {
-        let logins = Logins::with(Endless);
-        let waiting = || logins.shared.waiting.load(Relaxed);
-        for _ in 0..3 {
-            let mut checks: Vec<_> = (0..PASSWORD_CHECKS_MAX + 1)
-                .map(|_| Box::pin(logins.verify(String::new(), Vec::new())))
-                .collect();
-            for check in &mut checks {
-                begin(check.as_mut());
-            }
-            assert_eq!(waiting(), PASSWORD_CHECKS_MAX + 1);
-            drop(checks);
-            assert_eq!(waiting(), 0);
-            assert_eq!(
-                logins.shared.permits.available_permits(),
-                PASSWORD_CHECKS_MAX
-            );
-        }
-    }
-
-    /// Checks that go on when their caller has left, as those on a thread do.
-    #[derive(Clone, Default)]
-    struct Elsewhere(Arc<Mutex<Vec<Permit>>>);
-
-    impl Verifier for Elsewhere {
-        fn verify(&self, _hash: String, _password: Vec<u8>, permit: Permit) -> Verifying {
-            self.0.lock().unwrap().push(permit);
-            Box::pin(std::future::pending())
-        }
-
-        fn decoy(&self) -> String {
-            DECOY.to_owned()
-        }
-    }
-
-    #[test]
-    fn a_check_that_goes_on_without_its_caller_keeps_its_permit() {
-        let elsewhere = Elsewhere::default();
-        let logins = Logins::with(elsewhere.clone());
-        let left = || logins.shared.permits.available_permits();
-        let mut check = Box::pin(logins.verify(String::new(), Vec::new()));
-        begin(check.as_mut());
-        drop(check);
-        assert_eq!(left(), PASSWORD_CHECKS_MAX - 1);
-        elsewhere.0.lock().unwrap().clear();
-        assert_eq!(left(), PASSWORD_CHECKS_MAX);
-    }
-
-    #[test]
-    fn one_too_many_is_refused_and_takes_no_place() {
-        let logins = Logins::with(Endless);
-        let mut checks: Vec<_> = (0..LOGINS_WAITING_MAX)
-            .map(|_| Box::pin(logins.verify(String::new(), Vec::new())))
-            .collect();
-        for check in &mut checks {
-            begin(check.as_mut());
-        }
-        let mut late = Box::pin(logins.verify(String::new(), Vec::new()));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        let refused = late.as_mut().poll(&mut context);
-        assert_eq!(refused, std::task::Poll::Ready(Err(Unavailable)));
-        assert_eq!(logins.shared.waiting.load(Relaxed), LOGINS_WAITING_MAX);
-    }
-}
+mod tests;

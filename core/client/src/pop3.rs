@@ -23,14 +23,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use mail::Uid;
-use mailbox::{AccountId, MailboxId};
+use mailbox::{Account, AccountId, MailboxId};
 use pop3::{Event, Policy, Reply, Session, State};
 use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use sasl::Credentials;
 use storage::owner::{Ask, Owner};
 
 use crate::limits::SILENCE_GRACE;
-use crate::login::Logins;
+use crate::login::audit::{From as Source, Protocol};
+use crate::login::{Logins, Unavailable};
 use crate::memory::Memory;
 use crate::pieces::Damages;
 
@@ -97,6 +98,16 @@ struct Client {
     opened: Option<Opened>,
 }
 
+/// Where a login comes from.
+fn from(client: &Client, connection: &impl Connection) -> Source {
+    Source {
+        protocol: Protocol::Pop3,
+        peer: connection.peer().ip(),
+        mechanism: client.session.mechanism(),
+        tls: connection.tls().map(|tls| tls.version),
+    }
+}
+
 /// Whose INBOX is open.
 struct Opened {
     account: AccountId,
@@ -140,6 +151,7 @@ impl<K: Ask> Pop3<K> {
             out: Vec::new(),
             opened: None,
         };
+        client.session.offer(self.logins.offer(connection.tls()));
         match self.converse(settings, &mut client, &mut connection).await {
             End::Said => {
                 if connection.send(&client.out).await.is_ok() {
@@ -209,8 +221,30 @@ impl<K: Ask> Pop3<K> {
                 let tls = tls.expect("STLS is offered with a certificate only");
                 connection.start_tls(tls).await?;
                 client.session.tls_started();
+                client.session.offer(self.logins.offer(connection.tls()));
             }
-            Event::LogIn(credentials) => self.on_login(client, connection, credentials).await,
+            Event::LogIn(credentials) => {
+                let Credentials { user, password } = credentials;
+                let from = from(client, connection);
+                let (owner, host) = (&self.owner, &self.host);
+                let found = self.logins.log_in(owner, host, &from, &user, &password);
+                let found = found.await;
+                self.on_login(client, connection, found).await;
+            }
+            Event::FindKeys(user) => {
+                let from = from(client, connection);
+                let found = self.logins.keys(&self.owner, &self.host, &from, &user);
+                match found.await {
+                    Ok(found) => client.session.keys_found(found, &mut client.out),
+                    Err(Unavailable) => client.session.login_deferred(Reply::BUSY, &mut client.out),
+                }
+            }
+            Event::Proved(proved) => {
+                let from = from(client, connection);
+                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
+                let found = found.await;
+                self.on_login(client, connection, found).await;
+            }
             Event::Send(retrieval) => {
                 let opened = client.opened.as_ref().expect("a maildrop is open");
                 self.on_retrieve(opened, retrieval, &mut client.out, connection)
@@ -229,13 +263,11 @@ impl<K: Ask> Pop3<K> {
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
-        credentials: Credentials,
+        found: Result<Option<Account>, Unavailable>,
     ) {
         let peer = connection.peer();
-        let Credentials { user, password } = credentials;
-        let (owner, host) = (&self.owner, &self.host);
         let out = &mut client.out;
-        match self.logins.check(owner, host, &user, &password).await {
+        match found {
             Ok(Some(account)) => match self.open(account.id).await {
                 Ok((opened, maildrop)) => {
                     self.counters.logins.fetch_add(1, Relaxed);
@@ -249,8 +281,6 @@ impl<K: Ask> Pop3<K> {
             Ok(None) => {
                 self.counters.logins_refused.fetch_add(1, Relaxed);
                 tracing::info!(%peer, "a login was refused");
-                self.logins.failed(peer.ip());
-                host.sleep(LOGIN_FAILURE_DELAY).await;
                 client.session.login_refused(out);
             }
             Err(_) => client.session.login_deferred(Reply::BUSY, out),

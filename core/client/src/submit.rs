@@ -32,7 +32,8 @@ use smtp::{Action, Message, Refusal, Session};
 use storage::holder;
 use storage::owner::{Ask, Owner};
 
-use crate::login::Logins;
+use crate::login::audit::{From as Source, Protocol};
+use crate::login::{Logins, Unavailable};
 use crate::signing::Signing;
 pub use allowance::{Rates, Spent};
 use author::Refused;
@@ -116,6 +117,7 @@ impl<A: Ask> Submitter<A> {
             connection.tls().is_some(),
             &mut output,
         );
+        session.offer(self.logins.offer(connection.tls()));
         connection.deadline(SILENCE_MAX);
         let mut conversation = Conversation {
             submitter: self,
@@ -181,6 +183,8 @@ impl<A: Ask> Conversation<'_, A> {
                         let tls = tls.expect("STARTTLS is offered with a certificate only");
                         connection.start_tls(tls).await?;
                         self.session.tls_started();
+                        let offer = self.submitter.logins.offer(connection.tls());
+                        self.session.offer(offer);
                         (self.user, self.content) = (None, None);
                         at = inbox.len();
                         break;
@@ -218,12 +222,22 @@ impl<A: Ask> Conversation<'_, A> {
         let submitter = self.submitter;
         match action {
             Action::CheckLogin(credentials) => {
-                let peer = connection.peer().ip();
-                let verdict = submitter.log_in(credentials, peer).await;
-                let found = verdict.as_ref().map(Option::is_some);
-                let found = found.map_err(|refusal| *refusal);
-                self.session.login_verdict(found, output);
-                self.user = verdict.ok().flatten();
+                let from = self.source(connection);
+                let verdict = submitter.log_in(credentials, &from).await;
+                self.on_verdict(verdict, output);
+            }
+            Action::FindKeys(user) => {
+                let (from, logins) = (self.source(connection), &submitter.logins);
+                let found = logins.keys(&submitter.owner, &submitter.host, &from, &user);
+                match found.await {
+                    Ok(found) => self.session.keys_found(found, output),
+                    Err(Unavailable) => self.on_verdict(Err(Refusal::AuthUnavailable), output),
+                }
+            }
+            Action::Proved(proved) => {
+                let from = self.source(connection);
+                let verdict = submitter.prove(proved, &from).await;
+                self.on_verdict(verdict, output);
             }
             Action::CheckSender => {
                 let user = self.user.as_ref().expect("MAIL comes after the login");
@@ -274,6 +288,23 @@ impl<A: Ask> Conversation<'_, A> {
                 unreachable!("`run` performs these; no peer of a submission port is trusted")
             }
         }
+    }
+
+    /// Where a login comes from.
+    fn source(&self, connection: &impl Accepted) -> Source {
+        Source {
+            protocol: Protocol::Submission,
+            peer: connection.peer().ip(),
+            mechanism: self.session.mechanism(),
+            tls: connection.tls().map(|tls| tls.version),
+        }
+    }
+
+    fn on_verdict(&mut self, verdict: Result<Option<User>, Refusal>, output: &mut Vec<u8>) {
+        let found = verdict.as_ref().map(Option::is_some);
+        let found = found.map_err(|refusal| *refusal);
+        self.session.login_verdict(found, output);
+        self.user = verdict.ok().flatten();
     }
 
     fn rates(&self, user: &User) -> (&Rates, u32) {

@@ -77,12 +77,23 @@ impl Directory {
         account: AccountId,
         password_hash: &str,
     ) -> Result<(), DirectoryFault> {
+        self.set_password_hash_beside(account, password_hash, Vec::new())
+            .await
+    }
+
+    /// The same in one group with `beside`, parts of other tenants: all of them are durable, or none.
+    pub async fn set_password_hash_beside(
+        &self,
+        account: AccountId,
+        password_hash: &str,
+        beside: Vec<Part>,
+    ) -> Result<(), DirectoryFault> {
         check_password_hash(password_hash)?;
         let change = AccountEntry::Password {
             account,
             password_hash: password_hash.to_owned(),
         };
-        self.change(account, change).await
+        self.change(account, change, beside).await
     }
 
     /// 0: no limit. An account may be over its new quota; it then takes no more mail.
@@ -95,11 +106,16 @@ impl Directory {
             account,
             quota_bytes,
         };
-        self.change(account, change).await
+        self.change(account, change, Vec::new()).await
     }
 
-    /// One record about an account that exists, durable when it answers.
-    async fn change(&self, account: AccountId, change: AccountEntry) -> Result<(), DirectoryFault> {
+    /// One record about an account that exists, durable when it answers, together with `beside`.
+    async fn change(
+        &self,
+        account: AccountId,
+        change: AccountEntry,
+        beside: Vec<Part>,
+    ) -> Result<(), DirectoryFault> {
         let inner = &self.inner;
         let room = inner.tenancy.room_for(Purpose::Keep, false, ACCOUNT_ROWS);
         room.await?;
@@ -109,8 +125,10 @@ impl Directory {
         if self.row(account, |_| ()).is_none() {
             return Err(DirectoryFault::NoAccount);
         }
-        let entries = vec![Entry::Account(change)];
-        inner.commit(Purpose::Keep, entries, vec![pin]).await?;
+        let mut parts = vec![inner.part(vec![Entry::Account(change)], vec![pin])];
+        parts.extend(beside);
+        let committed = inner.tenancy.commit(Purpose::Keep, Vec::new(), parts);
+        committed.await?;
         Ok(())
     }
 

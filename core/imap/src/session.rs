@@ -6,6 +6,9 @@
 
 mod login;
 
+use sasl::scram::Proved;
+use sasl::{Exchange, Offer};
+
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
@@ -65,6 +68,18 @@ pub enum Event {
         /// The password, as the client sent it.
         password: Vec<u8>,
     },
+    /// SCRAM: look for the keys of this user, and call `keys_found`, or `login_deferred`.
+    FindKeys {
+        /// The tag that the answer gets, should there be no keys now.
+        tag: Box<str>,
+        user: Vec<u8>,
+    },
+    /// SCRAM is over: call `logged_in` or `login_refused`.
+    Proved {
+        /// The tag that the answer gets.
+        tag: Box<str>,
+        proved: Proved,
+    },
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// Allowed in this state; the caller answers it. `bytes` hold the message of an APPEND.
@@ -82,7 +97,9 @@ enum Expect {
     /// A command with its tag.
     Command,
     /// The answer to `+` of AUTHENTICATE.
-    SaslResponse { tag: Box<str> },
+    SaslResponse { tag: Box<str>, exchange: Exchange },
+    /// The caller owes keys.
+    Keys { tag: Box<str>, exchange: Exchange },
     /// DONE, which ends IDLE.
     Done { tag: Box<str> },
 }
@@ -97,6 +114,10 @@ pub struct Session {
     state: State,
     /// The connection has TLS.
     tls: bool,
+    /// SASL mechanisms beside PLAIN.
+    offer: Offer,
+    /// Of the last login that was tried.
+    mechanism: &'static str,
     /// What the next line is: it is a command except inside AUTHENTICATE and IDLE.
     expect: Expect,
     /// ENABLE IMAP4rev2 was given.
@@ -123,6 +144,8 @@ impl Session {
             policy,
             state: State::NotAuthenticated,
             tls,
+            offer: Offer::default(),
+            mechanism: "",
             expect: Expect::Command,
             rev2: false,
             utf8: false,
@@ -206,11 +229,14 @@ impl Session {
             if self.policy.tls_offered && !self.tls {
                 words.push_str(" STARTTLS");
             }
-            words.push_str(if self.may_log_in() {
-                " AUTH=PLAIN"
-            } else {
-                " LOGINDISABLED"
-            });
+            if !self.may_log_in() {
+                words.push_str(" LOGINDISABLED");
+                return words;
+            }
+            for mechanism in self.mechanisms() {
+                words.push_str(" AUTH=");
+                words.push_str(mechanism.name());
+            }
             return words;
         }
         words.push_str(
@@ -252,6 +278,7 @@ impl Session {
             let event = match &self.expect {
                 Expect::Command => self.next_command(out),
                 Expect::SaslResponse { .. } | Expect::Done { .. } => self.next_line(out),
+                Expect::Keys { .. } => panic!("step while keys are owed"),
             };
             if let Some(event) = event {
                 return event;
@@ -314,8 +341,10 @@ impl Session {
             Ok(Some(line)) => line,
         };
         match std::mem::replace(&mut self.expect, Expect::Command) {
-            Expect::Command => unreachable!("`step` asks for a line only in a dialogue"),
-            Expect::SaslResponse { tag } => {
+            Expect::Command | Expect::Keys { .. } => {
+                unreachable!("`step` asks for a line only in a dialogue")
+            }
+            Expect::SaslResponse { tag, exchange } => {
                 // RFC 9051 §6.2.2: a lone * cancels.
                 let response = if line == b"*" {
                     None
@@ -323,7 +352,7 @@ impl Session {
                     sasl::base64::decode(&line)
                 };
                 match response {
-                    Some(response) => self.on_plain(tag, response, out),
+                    Some(response) => self.on_response(tag, exchange, response, out),
                     None => {
                         put_reply(out, &tag, Status::Bad, "", "Authentication cancelled");
                         self.count_bad(out)
@@ -427,6 +456,7 @@ impl Session {
                     );
                     return None;
                 }
+                self.mechanism = "LOGIN command";
                 Some(Event::LogIn {
                     tag,
                     user,

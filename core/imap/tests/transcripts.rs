@@ -1,12 +1,16 @@
 //! Plays `transcripts/*.txt` against a session. One behaviour each; the first line names the RFC section.
 //!
 //! `C:` the client sends this line, `S:` the session answers it, `D:` it asks its owner to do this (commands as the client
-//! module writes them; `␀` in a line of the client is NUL), `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS).
+//! module writes them; `␀` in a line of the client is NUL), `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS), `scram`, `bound` (SCRAM with
+//! channel binding).
 //! `RECORD_TRANSCRIPTS=1` writes down what really happened; the diff is for the author to judge.
 //!
 //! The owner knows one password, `ringpost`, and has every mailbox.
 
 use imap::client::put_command;
+use sasl::Offer;
+use sasl::scram::{Binding, Found, Keys, NONCE_BYTES};
+
 use imap::{Body, Event, Policy, Session, State};
 
 #[test]
@@ -40,6 +44,10 @@ fn play(text: &str) -> String {
         ..Policy::default()
     };
     let mut session = Session::new(policy, has("tls"));
+    session.offer(Offer {
+        scram: has("scram") || has("bound"),
+        binding: has("bound").then_some(Binding([9; 32])),
+    });
     let mut really = String::new();
     let mut greeted = false;
     for line in text.lines() {
@@ -59,6 +67,17 @@ fn play(text: &str) -> String {
         }
     }
     really
+}
+
+/// Of the one password.
+fn found() -> Found {
+    let salt = b"0123456789abcdef".to_vec();
+    Found {
+        keys: vec![Keys::derive("ringpost", &salt, 4_096)],
+        salt,
+        iterations: 4_096,
+        nonce: [7; NONCE_BYTES],
+    }
 }
 
 fn answer(session: &mut Session, really: &mut String) {
@@ -85,6 +104,20 @@ fn answer(session: &mut Session, really: &mut String) {
                 } else if let Some(Event::Close) = session.login_refused(&tag, &mut out) {
                     flush(&mut out, really);
                     return;
+                }
+                flush(&mut out, really);
+            }
+            Event::FindKeys { user, .. } => {
+                *really += &format!("D: find keys of {}\n", String::from_utf8_lossy(&user));
+                session.keys_found(found(), &mut out);
+                flush(&mut out, really);
+            }
+            Event::Proved { tag, proved } => {
+                let is_proved = proved.by.is_some();
+                *really += &format!("D: proved {is_proved}\n");
+                match is_proved {
+                    true => session.logged_in(&tag, &mut out),
+                    false => _ = session.login_refused(&tag, &mut out),
                 }
                 flush(&mut out, really);
             }

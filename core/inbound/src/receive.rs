@@ -343,7 +343,10 @@ impl<K: Keeper> Receiver<K> {
                         visit.settle(session, output).await;
                         return connection.send(output).await;
                     }
-                    Action::CheckLogin(_) | Action::CheckSender => {
+                    Action::CheckLogin(_)
+                    | Action::FindKeys(_)
+                    | Action::Proved(_)
+                    | Action::CheckSender => {
                         unreachable!("`serve` takes no submission port")
                     }
                 }

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use directory::{Directory, DirectoryFault, DkimKey, DkimState};
 use mail::{Address, UidValidity};
 use store::Purpose;
+use tenancy::Part;
 
 use crate::folder::FolderEntry;
 use crate::hold::Hold;
@@ -94,13 +95,26 @@ impl Mailboxes {
         password_hash: &str,
         quota_bytes: u64,
     ) -> Result<AccountId, MailboxFault> {
+        self.add_account_beside(address, password_hash, quota_bytes, |_| Vec::new())
+            .await
+    }
+
+    /// The same in one group with what `beside` makes for the new account, parts of other tenants: all of them are durable, or none.
+    pub async fn add_account_beside(
+        &self,
+        address: &Address,
+        password_hash: &str,
+        quota_bytes: u64,
+        beside: impl FnOnce(AccountId) -> Vec<Part>,
+    ) -> Result<AccountId, MailboxFault> {
         let inner = &self.inner;
         inner.room_for(Purpose::Keep, false, ACCOUNT_ROWS).await?;
         let vacancy = inner.directory.vacancy(address).await?;
         // No await from here to the commit.
         let (account, people) = vacancy.take(password_hash, quota_bytes)?;
         let folders = inner.part(self.first_folders(account), Hold::default());
-        let parts = vec![people, folders];
+        let mut parts = vec![people, folders];
+        parts.extend(beside(account));
         let committed = inner.tenancy.commit(Purpose::Keep, Vec::new(), parts).await;
         committed.map_err(unavailable)?;
         Ok(account)
@@ -136,16 +150,29 @@ impl Mailboxes {
 
     /// Removes the account and all its mail.
     pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
+        self.remove_account_beside(account, Vec::new).await
+    }
+
+    /// The same in one group with what `beside` makes, parts of other tenants. It is called again where room must be made first.
+    pub async fn remove_account_beside(
+        &self,
+        account: AccountId,
+        beside: impl Fn() -> Vec<Part>,
+    ) -> Result<(), MailboxFault> {
         self.inner
             .deleting(DIRECTORY_ROWS, async || {
-                self.try_remove_account(account).await
+                self.try_remove_account(account, &beside).await
             })
             .await
     }
 
     /// Tree and directory change in one group: an address is never free while its mailboxes are still there. `closing` is set
     /// before the commit, so no delivery gets in behind the record.
-    async fn try_remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
+    async fn try_remove_account(
+        &self,
+        account: AccountId,
+        beside: &impl Fn() -> Vec<Part>,
+    ) -> Result<(), MailboxFault> {
         let inner = &self.inner;
         let leaving = inner.directory.leaving(account).await?;
         let _locked = inner.locks.lock(account_lock(account)).await;
@@ -171,7 +198,8 @@ impl Mailboxes {
         };
         let folders = inner.part(vec![remove.into()], hold);
         let (people, _leaving) = leaving.part();
-        let parts = vec![people, folders];
+        let mut parts = vec![people, folders];
+        parts.extend(beside());
         let committed = inner
             .tenancy
             .commit(Purpose::Delete, Vec::new(), parts)

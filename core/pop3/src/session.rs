@@ -5,7 +5,8 @@
 
 mod login;
 
-use sasl::{Credentials, Exchange, Mechanism};
+use sasl::scram::Proved;
+use sasl::{Credentials, Exchange, Mechanism, Offer};
 
 use mail::Uid;
 
@@ -44,6 +45,10 @@ pub enum Event {
     Flush,
     /// Check these, open the maildrop, and call `opened` or `refused`.
     LogIn(Credentials),
+    /// SCRAM: look for the keys of this user, and call `keys_found`, or `login_deferred`.
+    FindKeys(Vec<u8>),
+    /// SCRAM is over: as `LogIn`.
+    Proved(Proved),
     /// +OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// Send the message through `wire`, behind `put_announced`; or write a refusal.
@@ -79,6 +84,8 @@ enum Expect {
     Command,
     /// The answer to a challenge of AUTH.
     Response(Exchange),
+    /// The caller owes keys.
+    Keys(Exchange),
 }
 
 /// A list that is being written.
@@ -101,6 +108,10 @@ pub struct Session {
     state: State,
     /// The connection has TLS.
     tls: bool,
+    /// SASL mechanisms beside PLAIN and LOGIN.
+    offer: Offer,
+    /// Of the last login that was tried.
+    mechanism: &'static str,
     expect: Expect,
     /// USER, until PASS.
     user: Option<Vec<u8>>,
@@ -121,6 +132,8 @@ impl Session {
             policy,
             state: State::Authorization,
             tls,
+            offer: Offer::default(),
+            mechanism: "",
             expect: Expect::Command,
             user: None,
             maildrop: None,
@@ -174,6 +187,7 @@ impl Session {
         let bytes_max = match self.expect {
             Expect::Command => LINE_BYTES_MAX,
             Expect::Response(_) => SASL_LINE_BYTES_MAX,
+            Expect::Keys(_) => panic!("step while keys are owed"),
         };
         let line = match self.reader.line(bytes_max) {
             Ok(None) => return Some(Event::Wait),
@@ -182,6 +196,7 @@ impl Session {
         };
         match std::mem::replace(&mut self.expect, Expect::Command) {
             Expect::Response(exchange) => self.on_response(exchange, &line, out),
+            Expect::Keys(_) => unreachable!("there is no line for it"),
             Expect::Command => match command::parse(&line) {
                 Ok(command) => self.on_command(command, out),
                 Err(Fault::Unknown) => self.refuse(Reply::UNKNOWN, out),
@@ -319,8 +334,8 @@ impl Session {
             "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUTF8\r\nLANG\r\n",
         );
         if self.may_log_in() {
-            let mechanisms = Mechanism::ALL.map(Mechanism::name).join(" ");
-            put(out, &format!("USER\r\nSASL {mechanisms}\r\n"));
+            let mechanisms: Vec<_> = self.offer.mechanisms().map(Mechanism::name).collect();
+            put(out, &format!("USER\r\nSASL {}\r\n", mechanisms.join(" ")));
         }
         if self.state == State::Authorization && self.policy.tls_offered && !self.tls {
             put(out, "STLS\r\n");

@@ -1,13 +1,17 @@
 //! Plays `transcripts/*.txt` against a session. One behaviour each; the first line names the RFC section.
 //!
 //! `C:` the client sends this line, `S:` the session answers it, `D:` it asks its owner to do this; `M:` octets of one message of the
-//! maildrop, `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS), `many` (a thousand messages).
+//! maildrop, `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS), `many` (a thousand messages),
+//! `scram`.
 //! Lines of the client that begin with `+` behind `C:` are sent together with the one before.
 //! `RECORD_TRANSCRIPTS=1` writes down what really happened; the diff is for the author to judge.
 //!
 //! The owner knows one password, `ringpost`; messages have the UIDs 3, 6, 9 and so on, and UIDVALIDITY is 1.
 
 use mail::{Uid, UidValidity};
+use sasl::Offer;
+use sasl::scram::{Found, Keys, NONCE_BYTES};
+
 use pop3::{Event, Maildrop, Policy, Session, State};
 
 #[test]
@@ -46,6 +50,10 @@ fn play(text: &str) -> String {
         octets = (1..=1_000).collect();
     }
     let mut session = Session::new(policy, has("tls"));
+    session.offer(Offer {
+        scram: has("scram"),
+        binding: None,
+    });
     let mut really = String::new();
     let mut greeted = false;
     let mut lines = text.lines().peekable();
@@ -76,6 +84,17 @@ fn long(line: &str) -> String {
     line.replace('…', &"x".repeat(20_000))
 }
 
+/// Of the one password.
+fn found() -> Found {
+    let salt = b"0123456789abcdef".to_vec();
+    Found {
+        keys: vec![Keys::derive("ringpost", &salt, 4_096)],
+        salt,
+        iterations: 4_096,
+        nonce: [7; NONCE_BYTES],
+    }
+}
+
 fn answer(session: &mut Session, octets: &[u32], really: &mut String) {
     let mut out = Vec::new();
     loop {
@@ -102,6 +121,21 @@ fn answer(session: &mut Session, octets: &[u32], really: &mut String) {
                     session.login_deferred(pop3::Reply::BUSY, &mut out);
                 } else {
                     session.login_refused(&mut out);
+                }
+            }
+            Event::FindKeys(user) => {
+                *really += &format!("D: find keys of {}\n", user.escape_ascii());
+                session.keys_found(found(), &mut out);
+            }
+            Event::Proved(proved) => {
+                let is_proved = proved.by.is_some();
+                *really += &format!("D: proved {is_proved}\n");
+                match is_proved {
+                    true => {
+                        let maildrop = Maildrop::new(UidValidity(1), 0, std::iter::empty());
+                        session.opened(maildrop.unwrap(), &mut out);
+                    }
+                    false => session.login_refused(&mut out),
                 }
             }
             Event::StartTls => {

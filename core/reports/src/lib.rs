@@ -1,6 +1,6 @@
 //! *What is counted for reports*: sheets of a subject, a day and a name, each with lines and how often each was counted.
 //!
-//! A tenant of the log (`tenancy`): records and tables 112–127 are the reports'. What a line says, and who reads it, is not known here: the
+//! A tenant of the log (`tenancy`): records and tables 112–119 are the reports'. What a line says, and who reads it, is not known here: the
 //! results of authentication and of TLS that other domains hear of are counted like what other domains reported to us. `storage::tallies`
 //! gathers and reads; `feedback` has the words.
 //!

@@ -15,12 +15,12 @@ use crate::sheet::{Key, Subject};
 use crate::state::{FLOORS, SHEETS, State};
 use crate::{Inner, LOCK, ReportFault, store_fault};
 
-/// Records 112–127 and tables 112–127.
+/// Records 112–119 and tables 112–119.
 pub fn share() -> Share {
     Share {
         name: "reports",
-        kinds: 112..=127,
-        tables: 112..=127,
+        kinds: 112..=119,
+        tables: 112..=119,
     }
 }
 

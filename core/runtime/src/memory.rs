@@ -295,6 +295,7 @@ impl MemoryConnection {
             version: "TLSv1.3",
             cipher: "NONE".into(),
             server_name: name,
+            exporter: None,
         });
         Ok(())
     }

@@ -14,6 +14,8 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
+    /// What a login can be bound to (RFC 9266); `None` below TLS 1.3, where it would need more than the version to be safe.
+    pub exporter: Option<[u8; 32]>,
 }
 
 /// TLS failed, and why; an alert may wait to be sent.
@@ -147,6 +149,15 @@ impl Tls {
         wire
     }
 
+    fn exporter(&self) -> Option<[u8; 32]> {
+        let (label, context) = (b"EXPORTER-Channel-Binding", Some(&b""[..]));
+        let exported = match &self.session {
+            Connection::Client(session) => session.export_keying_material([0; 32], label, context),
+            Connection::Server(session) => session.export_keying_material([0; 32], label, context),
+        };
+        exported.ok()
+    }
+
     fn agreed(&self) -> TlsFacts {
         let version = match self.session.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -157,8 +168,13 @@ impl Tls {
             Some(suite) => format!("{:?}", suite.suite()),
             None => String::new(),
         };
+        let exporter = match version {
+            "TLSv1.3" => self.exporter(),
+            _ => None,
+        };
         TlsFacts {
             version,
+            exporter,
             cipher,
             server_name: match &self.session {
                 Connection::Client(_) => self.asked.clone(),

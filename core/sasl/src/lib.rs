@@ -3,12 +3,19 @@
 //! `smtp` and `imap` carry the lines; the caller above them checks the password. What must hold: no input makes it panic; what it holds is
 //! bounded by the line that the protocol accepts; neither a name nor a password is in any `Debug` text.
 //!
-//! Mechanisms: PLAIN (RFC 4616), and LOGIN, which has no RFC and which Outlook and many devices use (draft-murchison-sasl-login).
+//! Mechanisms: PLAIN (RFC 4616), and LOGIN, which has no RFC and which Outlook and many devices use (draft-murchison-sasl-login). SCRAM, where the password
+//! does not travel, is in `scram.rs`; it is offered where the caller says so (`Offer`), because it needs keys that the caller looks up.
 #![forbid(unsafe_code)]
 
 pub mod base64;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod scram;
 
+use std::borrow::Cow;
 use std::fmt;
+
+use scram::{Binding, Conversation, Found, Next, Proved};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
@@ -16,17 +23,55 @@ pub enum Mechanism {
     Plain,
     /// draft-murchison-sasl-login.
     Login,
+    /// RFC 7677.
+    ScramSha256,
+    /// The same, bound to the TLS connection.
+    ScramSha256Plus,
+}
+
+/// What is offered beside PLAIN and LOGIN on one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// SCRAM; without it there is no binding either.
+    pub scram: bool,
+    /// `None`: there is no TLS, or none that can be bound to.
+    pub binding: Option<Binding>,
+}
+
+impl Offer {
+    /// In the order in which they are listed.
+    pub fn mechanisms(self) -> impl Iterator<Item = Mechanism> {
+        let offered = move |mechanism: &Mechanism| match mechanism {
+            Mechanism::Plain | Mechanism::Login => true,
+            Mechanism::ScramSha256 => self.scram,
+            Mechanism::ScramSha256Plus => self.scram && self.binding.is_some(),
+        };
+        Mechanism::ALL.into_iter().filter(offered)
+    }
+
+    /// The mechanism of this name, where it is offered.
+    pub fn named(self, name: &str) -> Option<Mechanism> {
+        let mechanism = Mechanism::named(name)?;
+        self.mechanisms().find(|offered| *offered == mechanism)
+    }
 }
 
 impl Mechanism {
     /// In the order in which they are offered.
-    pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+    pub const ALL: [Mechanism; 4] = [
+        Mechanism::Plain,
+        Mechanism::Login,
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha256Plus,
+    ];
 
     /// As it is registered with IANA.
     pub const fn name(self) -> &'static str {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
         }
     }
 
@@ -57,7 +102,11 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send this text, base64 already, and wait for the next response.
-    Challenge(&'static str),
+    Challenge(Cow<'static, str>),
+    /// SCRAM: look for the keys of this user, and give them to `keys_found`.
+    FindKeys(Vec<u8>),
+    /// SCRAM is over: the caller decides what follows.
+    Proved(Proved),
     /// The exchange is over: they are to be checked.
     Credentials(Credentials),
     /// The exchange is over, without credentials.
@@ -75,6 +124,10 @@ pub enum Fault {
     Malformed,
     /// An authorization identity other than the user (RFC 4422 §2); it is not offered.
     ActingAs,
+    /// SCRAM: it is bound to something else than this connection.
+    Binding,
+    /// SCRAM: the client was shown a list of mechanisms without channel binding, which is not the list that we sent.
+    Downgraded,
 }
 
 /// One exchange. At first `challenge` is owed, or `respond` is given the client's initial response.
@@ -83,6 +136,8 @@ pub struct Exchange {
     mechanism: Mechanism,
     /// LOGIN: the name, once it was given.
     user: Option<Vec<u8>>,
+    /// SCRAM only.
+    scram: Option<Box<Conversation>>,
 }
 
 impl fmt::Debug for Exchange {
@@ -94,17 +149,41 @@ impl fmt::Debug for Exchange {
 impl Exchange {
     /// An exchange that has not begun.
     pub fn new(mechanism: Mechanism) -> Exchange {
+        Exchange::offering(mechanism, Offer::default())
+    }
+
+    /// The same, where `offer` was made: SCRAM looks whether the client saw it.
+    pub fn offering(mechanism: Mechanism, offer: Offer) -> Exchange {
+        let scram = |is_plus| Some(Box::new(Conversation::new(is_plus, offer.binding)));
         Exchange {
             mechanism,
             user: None,
+            scram: match mechanism {
+                Mechanism::Plain | Mechanism::Login => None,
+                Mechanism::ScramSha256 => scram(false),
+                Mechanism::ScramSha256Plus => scram(true),
+            },
         }
     }
 
-    /// What is sent when the client gave no initial response: base64, empty for PLAIN.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// What is sent when the client gave no initial response: base64, empty where the client begins.
     pub fn challenge(&self) -> &'static str {
         match self.mechanism {
-            Mechanism::Plain => "",
             Mechanism::Login => USERNAME,
+            _ => "",
+        }
+    }
+
+    /// What was looked up for `FindKeys`. `Refused`: nothing was asked for.
+    pub fn keys_found(&mut self, found: Found) -> Step {
+        let challenge = self.scram.as_mut().and_then(|scram| scram.found(found));
+        match challenge {
+            Some(challenge) => said(&challenge),
+            None => Step::Refused(Fault::Malformed),
         }
     }
 
@@ -121,18 +200,30 @@ impl Exchange {
 
     /// As `respond`, for a response that the protocol has decoded already.
     pub fn respond_decoded(&mut self, response: Vec<u8>) -> Step {
+        if let Some(scram) = &mut self.scram {
+            return match scram.respond(&response) {
+                Ok(Next::Find(user)) => Step::FindKeys(user),
+                Ok(Next::Say(text)) => said(&text),
+                Ok(Next::Done(proved)) => Step::Proved(proved),
+                Err(fault) => Step::Refused(fault),
+            };
+        }
         match (self.mechanism, self.user.take()) {
-            (Mechanism::Plain, _) => plain(&response),
             (Mechanism::Login, None) => {
                 self.user = Some(response);
-                Step::Challenge(PASSWORD)
+                Step::Challenge(PASSWORD.into())
             }
             (Mechanism::Login, Some(user)) => Step::Credentials(Credentials {
                 user,
                 password: response,
             }),
+            (_, _) => plain(&response),
         }
     }
+}
+
+fn said(text: &str) -> Step {
+    Step::Challenge(base64::encode(text.as_bytes()).into())
 }
 
 /// RFC 4616 §2: authzid NUL authcid NUL passwd.
@@ -187,7 +278,7 @@ mod tests {
         assert_eq!(base64::encode(b"Password:"), PASSWORD);
         let mut exchange = Exchange::new(Mechanism::Login);
         assert_eq!(exchange.challenge(), USERNAME);
-        assert_eq!(exchange.respond(b"YW5u"), Step::Challenge(PASSWORD));
+        assert_eq!(exchange.respond(b"YW5u"), Step::Challenge(PASSWORD.into()));
         assert_eq!(exchange.respond(b"c2VjcmV0"), credentials("ann", "secret"));
     }
 
@@ -217,8 +308,17 @@ mod tests {
     fn names_are_found_in_any_case() {
         assert_eq!(Mechanism::named("pLaIn"), Some(Mechanism::Plain));
         assert_eq!(Mechanism::named("LOGIN"), Some(Mechanism::Login));
-        for other in ["", "PLAIN ", "CRAM-MD5", "SCRAM-SHA-256"] {
+        for other in ["", "PLAIN ", "CRAM-MD5", "SCRAM-SHA-1"] {
             assert_eq!(Mechanism::named(other), None);
         }
+        let names = |offer: Offer| offer.mechanisms().map(Mechanism::name).collect::<Vec<_>>();
+        assert_eq!(names(Offer::default()), ["PLAIN", "LOGIN"]);
+        assert_eq!(Offer::default().named("SCRAM-SHA-256"), None);
+        let offer = Offer {
+            scram: true,
+            binding: None,
+        };
+        assert_eq!(names(offer), ["PLAIN", "LOGIN", "SCRAM-SHA-256"]);
+        assert_eq!(offer.named("SCRAM-SHA-256-PLUS"), None);
     }
 }

@@ -12,7 +12,8 @@ mod trust;
 
 use std::sync::Arc;
 
-use sasl::{Credentials, Exchange};
+use sasl::scram::Proved;
+use sasl::{Credentials, Exchange, Offer};
 
 use crate::command::Rcpt;
 use crate::content::Content;
@@ -66,6 +67,10 @@ pub enum Action<R> {
     NeedInput,
     /// On a submission port: check who this is and answer by `login_verdict`.
     CheckLogin(Credentials),
+    /// On a submission port, SCRAM: look for the keys of this user and answer by `keys_found`, or by `login_verdict` with a refusal.
+    FindKeys(Vec<u8>),
+    /// On a submission port, SCRAM is over: answer by `login_verdict`.
+    Proved(Proved),
     /// On a submission port: look whether the user may send as `Session::sender` and answer by `sender_verdict`.
     CheckSender,
     /// Look up `Session::recipient` and answer by `recipient_verdict`.
@@ -91,6 +96,8 @@ enum State {
     SkipLine,
     /// A response of the client to our challenge comes.
     Auth(Exchange),
+    /// The caller owes keys for SCRAM.
+    Keys(Exchange),
     /// The caller owes a verdict on who this is.
     Login,
     /// The caller owes a decision about the client that a proxy speaks for.
@@ -146,6 +153,10 @@ pub struct Session<R> {
     tls: bool,
     /// The last HELO, EHLO or LHLO.
     hello: Option<ClaimedHello>,
+    /// SASL mechanisms beside PLAIN and LOGIN.
+    offer: Offer,
+    /// Of the last AUTH.
+    mechanism: &'static str,
     /// On a submission port: AUTH succeeded.
     logged_in: bool,
     /// May use XCLIENT.
@@ -185,6 +196,8 @@ impl<R> Session<R> {
             config,
             tls,
             hello: None,
+            offer: Offer::default(),
+            mechanism: "",
             logged_in: false,
             trusted: false,
             is_zone: false,
@@ -298,6 +311,7 @@ impl<R> Session<R> {
                 }
                 State::Closed => return (input.len(), Action::Close),
                 State::Login
+                | State::Keys(_)
                 | State::Forwarded
                 | State::Sender
                 | State::Recipient(_)

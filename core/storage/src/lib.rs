@@ -12,6 +12,7 @@
 //! - `filter.rs`: what people's scripts do with their mail.
 //! - `lessons.rs`: what people taught about junk.
 //! - `scripts.rs`: whose scripts filter mail, and the end of those whose owner is gone.
+//! - `logins.rs`: SCRAM keys and app passwords, and the changes of accounts that go with them.
 //! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
@@ -31,6 +32,7 @@ mod held;
 pub mod holder;
 mod junk;
 pub mod lessons;
+pub mod logins;
 pub mod outgoing;
 pub mod owner;
 pub mod quarantine;

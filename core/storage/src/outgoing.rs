@@ -24,6 +24,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lessons::Lessons;
+use logins::Keyring;
 use mail::{Address, InternalDate};
 use mailbox::names::Route;
 use mailbox::{AccountId, MailboxFault, Mailboxes, Recipient};
@@ -53,6 +54,8 @@ pub struct Outgoing {
     lessons: Option<Lessons>,
     /// Scripts that filter mail; `None`: no mail is filtered here.
     scripts: Option<Scripts>,
+    /// SCRAM keys and app passwords; `None`: there are none.
+    keyring: Option<Keyring>,
     /// What is counted for reports; `None`: nothing is.
     reports: Option<(Reports, Tallies)>,
     /// What runs people's scripts; `None`: nothing does.
@@ -136,6 +139,7 @@ impl Outgoing {
             queue,
             lessons: None,
             scripts: None,
+            keyring: None,
             reports: None,
             filter: None,
             desk: Rc::default(),
@@ -160,6 +164,16 @@ impl Outgoing {
 
     pub fn scripts(&self) -> Option<&Scripts> {
         self.scripts.as_ref()
+    }
+
+    /// The same, beside what is kept about logins.
+    pub fn with_keyring(mut self, keyring: Keyring) -> Outgoing {
+        self.keyring = Some(keyring);
+        self
+    }
+
+    pub fn keyring(&self) -> Option<&Keyring> {
+        self.keyring.as_ref()
     }
 
     /// The same, beside what is counted for reports.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use device::DeviceIndex;
 use device::sim::SimWorld;
 use lessons::Lessons;
+use logins::Keyring;
 use mailbox::Mailboxes;
 use queue::Queue;
 use reports::Reports;
@@ -110,6 +111,7 @@ impl Rig {
         let mut lessons = None;
         let mut scripts = None;
         let mut reports = None;
+        let mut keyring = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
             let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
@@ -118,6 +120,7 @@ impl Rig {
                 lessons,
                 scripts.insert(Scripts::new(tenancy)).tenant(),
                 reports.insert(Reports::new(tenancy)).tenant(),
+                keyring.insert(Keyring::new(tenancy)).tenant(),
             ]
         };
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
@@ -129,6 +132,7 @@ impl Rig {
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
             .with_lessons(lessons.expect("made just now"))
             .with_scripts(scripts.expect("made just now"))
+            .with_keyring(keyring.expect("made just now"))
             .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         outgoing

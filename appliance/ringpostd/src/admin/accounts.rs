@@ -5,6 +5,8 @@ use ::admin::request::Request;
 use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
 use serde_json::Value;
+use storage::logins::{self, ChangeFault, Password};
+use storage::outgoing::Outgoing;
 use storage::quarantine;
 
 use crate::admin::limits::ACCOUNTS_PAGE;
@@ -17,14 +19,16 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
             address,
             password_hash,
             quota_bytes,
-        } => document(&add(admin, &address, password_hash, quota_bytes).await?),
+            keys,
+        } => document(&add(admin, &address, password(password_hash, keys), quota_bytes).await?),
         Request::AccountList => document(&list(admin).await?),
         Request::AccountShow { address } => document(&show(admin, &address).await?),
         Request::AccountRemove { address } => document(&remove(admin, &address).await?),
         Request::AccountPassword {
             address,
             password_hash,
-        } => document(&set_password(admin, &address, password_hash).await?),
+            keys,
+        } => document(&set_password(admin, &address, password(password_hash, keys)).await?),
         Request::AccountQuota {
             address,
             quota_bytes,
@@ -37,15 +41,32 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
 async fn add(
     admin: &Admin,
     address: &str,
-    password_hash: String,
+    password: Password,
     quota_bytes: u64,
 ) -> Result<(), Refused> {
     let address = parse_address(address)?;
-    let work = async move |mailboxes: Mailboxes| {
-        let added = mailboxes.add_account(&address, &password_hash, quota_bytes);
-        added.await.map(|_| ())
+    let work = async move |outgoing: Outgoing| {
+        let added = logins::add_account(&outgoing, &address, &password, quota_bytes);
+        Ok(added.await.map(drop))
     };
-    admin.mailboxes(work).await
+    said(admin.outgoing(work).await?)
+}
+
+/// The hash, with the keys that were made beside it.
+fn password(hash: String, keys: Option<::admin::logins::Keys>) -> Password {
+    let iterations = keys.as_ref().map_or(0, |keys| keys.iterations);
+    Password {
+        hash,
+        keys: keys.map(|keys| ::logins::Keys {
+            stored: keys.stored,
+            server: keys.server,
+        }),
+        iterations,
+    }
+}
+
+fn said<T>(done: Result<T, ChangeFault>) -> Result<T, Refused> {
+    done.map_err(|fault| fault.to_string())
 }
 
 /// One account with its mailboxes.
@@ -57,18 +78,37 @@ async fn show(admin: &Admin, address: &str) -> Result<AccountDetail, Refused> {
 
 /// Removes an account and its mail.
 async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
+    let account = account_of(admin, address).await?;
     let work =
-        async |mailboxes: &Mailboxes, account: Account| mailboxes.remove_account(account.id).await;
-    on_account(admin, address, work).await
+        async move |outgoing: Outgoing| Ok(logins::remove_account(&outgoing, account.id).await);
+    said(admin.outgoing(work).await?)
 }
 
 /// Replaces the hash of an account's password.
-async fn set_password(admin: &Admin, address: &str, password_hash: String) -> Result<(), Refused> {
-    let work = async move |mailboxes: &Mailboxes, account: Account| {
-        let set = mailboxes.set_password_hash(account.id, &password_hash);
-        set.await
+async fn set_password(admin: &Admin, address: &str, password: Password) -> Result<(), Refused> {
+    let account = account_of(admin, address).await?;
+    let work = async move |outgoing: Outgoing| {
+        Ok(logins::set_password(&outgoing, account.id, &password).await)
     };
-    on_account(admin, address, work).await
+    said(admin.outgoing(work).await?)
+}
+
+/// An account that administrators may change. Its number is never another one's.
+pub(crate) async fn account_of(admin: &Admin, address: &str) -> Result<Account, Refused> {
+    let address = parse_address(address)?;
+    not_reserved(&address)?;
+    let work = async move |mailboxes: Mailboxes| exactly(&mailboxes, &address).await;
+    admin.mailboxes(work).await
+}
+
+fn not_reserved(address: &Address) -> Result<(), Refused> {
+    match quarantine::is_reserved(address.domain()) {
+        true => Err(
+            "this account has the quarantine: see `ringpostctl quarantine`; its size is a setting"
+                .into(),
+        ),
+        false => Ok(()),
+    }
 }
 
 /// Sets the bytes that an account may hold; 0 means no bound.
@@ -103,12 +143,7 @@ where
     W: AsyncFnOnce(&Mailboxes, Account) -> Result<(), MailboxFault> + Send + 'static,
 {
     let address = parse_address(address)?;
-    if quarantine::is_reserved(address.domain()) {
-        return Err(
-            "this account has the quarantine: see `ringpostctl quarantine`; its size is a setting"
-                .into(),
-        );
-    }
+    not_reserved(&address)?;
     admin
         .mailboxes(async move |mailboxes| {
             let account = exactly(&mailboxes, &address).await?;

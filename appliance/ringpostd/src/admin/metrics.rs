@@ -6,6 +6,7 @@ mod afar;
 mod cores;
 mod door;
 mod filter;
+mod logins;
 mod page;
 mod process;
 mod quarantine;

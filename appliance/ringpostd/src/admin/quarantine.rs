@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::admin::addresses::Ask;
 use ::admin::limits::{QUARANTINE_PAGE_MAX, QUARANTINE_TEXT_BYTES};
+use ::admin::logins::Ask as Logins;
 use ::admin::quarantine::{QuarantineDetail, QuarantineLine, QuarantinePage};
 use ::admin::request::Request;
 use ::queue::UnixSeconds;
@@ -31,6 +32,9 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
 pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
     let of = match request {
         Request::AccountAdd { address, .. } => address,
+        Request::Logins {
+            ask: Logins::AppAdd { account, .. },
+        } => account,
         Request::DomainAdd { domain }
         | Request::DomainRemove { domain }
         | Request::DkimMake { domain, .. }
@@ -181,6 +185,7 @@ mod tests {
             Request::AccountAdd {
                 address: text(own),
                 password_hash: String::new(),
+                keys: None,
                 quota_bytes: 0,
             },
             Request::DomainAdd {

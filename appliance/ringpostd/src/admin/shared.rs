@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use client::login::Logins;
 use client::relay::Route;
 use door::Door;
 use inbound::afar;
@@ -62,6 +63,8 @@ struct Shared {
     credits: Budget,
     /// Bans, rates and lists.
     door: Door,
+    /// How logins went, for the metrics.
+    logins: Logins,
     /// The memory of messages that are being received.
     receive_memory: Budget,
     /// What TLS listeners show.
@@ -90,6 +93,7 @@ impl Admin {
             spool,
             credits: serving.credits.clone(),
             door: serving.door.clone(),
+            logins: serving.logins.clone(),
             receive_memory: serving.memory.receiving.clone(),
             certificate,
             leaves: serving.route.clone(),
@@ -132,6 +136,10 @@ impl Admin {
 
     pub(crate) fn credits(&self) -> &Budget {
         &self.shared.credits
+    }
+
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.shared.logins
     }
 
     pub(crate) fn door(&self) -> &Door {

@@ -20,6 +20,7 @@ mod input;
 mod internet;
 mod ledger;
 mod legs;
+mod logins;
 mod manual;
 mod metrics;
 mod operator;

@@ -1,15 +1,14 @@
 //! Who this is, and whose addresses they may send under (RFC 6409 §6.1).
 
-use std::net::IpAddr;
-
 use mail::Address;
-use mailbox::AccountId;
+use mailbox::{Account, AccountId};
+use sasl::scram::Proved;
 use smtp::{Credentials, Refusal, ReversePath};
 use storage::owner::Ask;
 
 use super::Submitter;
-use crate::imap::limits::LOGIN_FAILURE_DELAY;
 use crate::login::Unavailable;
+use crate::login::audit::From as Source;
 
 /// Who has logged in.
 pub(super) struct User {
@@ -55,11 +54,30 @@ impl<A: Ask> Submitter<A> {
     pub(super) async fn log_in(
         &self,
         credentials: Credentials,
-        peer: IpAddr,
+        from: &Source,
     ) -> Result<Option<User>, Refusal> {
         let Credentials { user, password } = credentials;
-        let checked = self.logins.check(&self.owner, &self.host, &user, &password);
-        match checked.await {
+        let (owner, host) = (&self.owner, &self.host);
+        let found = self.logins.log_in(owner, host, from, &user, &password);
+        self.user(found.await, from).await
+    }
+
+    /// As `log_in`, at the end of SCRAM.
+    pub(super) async fn prove(
+        &self,
+        proved: Proved,
+        from: &Source,
+    ) -> Result<Option<User>, Refusal> {
+        let found = self.logins.proved(&self.owner, &self.host, from, proved);
+        self.user(found.await, from).await
+    }
+
+    async fn user(
+        &self,
+        found: Result<Option<Account>, Unavailable>,
+        from: &Source,
+    ) -> Result<Option<User>, Refusal> {
+        match found {
             Ok(Some(account)) => {
                 let id = account.id;
                 let times = self
@@ -72,9 +90,7 @@ impl<A: Ask> Submitter<A> {
                 }))
             }
             Ok(None) => {
-                tracing::info!(%peer, user = %user.escape_ascii(), "a login was refused");
-                self.logins.failed(peer);
-                self.host.sleep(LOGIN_FAILURE_DELAY).await;
+                tracing::info!(peer = %from.peer, "a login was refused");
                 Ok(None)
             }
             Err(Unavailable) => Err(Refusal::AuthUnavailable),

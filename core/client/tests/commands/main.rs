@@ -17,6 +17,7 @@ mod pop3;
 mod qresync;
 mod rename;
 mod rig;
+mod scram;
 mod search;
 mod select;
 mod signing;

@@ -19,6 +19,7 @@ use device::sim::SimWorld;
 use inbound::receive::inspect::Policy;
 use inbound::receive::{Ids, Inspect, Inspector};
 use lessons::Lessons;
+use logins::Keyring;
 use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, Mailboxes, Recipient};
 use queue::Queue;
@@ -127,6 +128,8 @@ pub struct Rig {
     alice: AccountId,
     /// Addresses of logins that failed.
     pub failed: Arc<Mutex<Vec<IpAddr>>>,
+    /// What the audit is told.
+    pub audited: Arc<Mutex<Vec<String>>>,
 }
 
 /// Runs `story` on a new machine, on virtual time.
@@ -157,6 +160,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         let mut queue = None;
         let mut lessons = None;
         let mut scripts = None;
+        let mut keyring = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
             let scripts = scripts.insert(Scripts::new(tenancy)).tenant();
@@ -164,13 +168,15 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 queue,
                 lessons.insert(Lessons::new(tenancy)).tenant(),
                 scripts,
+                keyring.insert(Keyring::new(tenancy)).tenant(),
             ]
         };
         let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
         let outgoing = Outgoing::new(mailboxes.clone(), queue.expect("made just now"))
             .with_lessons(lessons.expect("made just now"))
-            .with_scripts(scripts.expect("made just now"));
+            .with_scripts(scripts.expect("made just now"))
+            .with_keyring(keyring.expect("made just now"));
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
@@ -186,6 +192,15 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         let reported = failed.clone();
         let logins = Logins::with(Secret).reporting(Arc::new(move |peer| {
             reported.lock().expect("no holder panics").push(peer);
+        }));
+        let audited = Arc::new(Mutex::new(Vec::new()));
+        let lines = audited.clone();
+        let logins = logins.with_keyring(true).auditing(Arc::new(move |entry| {
+            let (from, outcome) = (entry.from, entry.outcome.name());
+            let (name, app) = (entry.name.unwrap_or("-"), entry.app.unwrap_or("-"));
+            let (protocol, mechanism) = (from.protocol.name(), from.mechanism);
+            let line = format!("{protocol} {mechanism} {name} {app}: {outcome}");
+            lines.lock().expect("no holder panics").push(line);
         }));
         let rig = Rig {
             world: world.clone(),
@@ -225,6 +240,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
             failed,
+            audited,
         };
         story(rig).await;
     });

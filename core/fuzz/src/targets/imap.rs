@@ -115,6 +115,10 @@ pub fn session(data: &[u8]) {
 /// The events as text, and the output.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
+    session.offer(sasl::Offer {
+        scram: true,
+        binding: None,
+    });
     let mut out = Vec::new();
     let mut sent = Vec::new();
     let mut events = Vec::new();
@@ -137,6 +141,20 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                         }
                     } else {
                         session.logged_in(tag, &mut out);
+                    }
+                }
+                Event::FindKeys { user, .. } => {
+                    if user == b"later" {
+                        session.login_deferred();
+                    } else {
+                        session.keys_found(sasl::fuzzing::found(), &mut out);
+                    }
+                }
+                Event::Proved { tag, proved } => {
+                    assert_eq!(proved.by, None);
+                    if session.login_refused(tag, &mut out).is_some() {
+                        sent.append(&mut out);
+                        return (events, sent);
                     }
                 }
                 Event::Perform { command, .. } => {

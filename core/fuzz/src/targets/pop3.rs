@@ -90,6 +90,14 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                         }
                     }
                 }
+                Event::FindKeys(user) => match &user[..] {
+                    b"later" => session.login_deferred(Reply::BUSY, &mut out),
+                    _ => session.keys_found(sasl::fuzzing::found(), &mut out),
+                },
+                Event::Proved(proved) => {
+                    assert_eq!(proved.by, None);
+                    session.login_refused(&mut out);
+                }
                 Event::Send(retrieval) => {
                     assert_eq!(session.state(), State::Transaction);
                     retrieval.put_announced(&mut out);

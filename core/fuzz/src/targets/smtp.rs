@@ -168,6 +168,17 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
                     };
                     session.login_verdict(verdict, &mut outcome.output);
                 }
+                Action::FindKeys(user) => match user.len() % 3 {
+                    0 => {
+                        let refusal = Err(Refusal::AuthUnavailable);
+                        session.login_verdict(refusal, &mut outcome.output);
+                    }
+                    _ => session.keys_found(sasl::fuzzing::found(), &mut outcome.output),
+                },
+                Action::Proved(proved) => {
+                    assert_eq!(proved.by, None);
+                    session.login_verdict(Ok(false), &mut outcome.output);
+                }
                 Action::CheckSender => {
                     let verdict = match session.sender().to_string().contains('z') {
                         true => Err(Refusal::NotYourAddress),

@@ -1,6 +1,7 @@
 //! TLS and logins of a session: STARTTLS, AUTHENTICATE, and what the caller's verdict changes (RFC 9051 §6.2).
 
-use sasl::{Credentials, Exchange, Fault, Mechanism, Step};
+use sasl::scram::Found;
+use sasl::{Credentials, Exchange, Fault, Mechanism, Offer, Step};
 
 use crate::limits::LOGIN_FAILURES_MAX;
 use crate::respond::{Status, put, put_reply};
@@ -26,16 +27,11 @@ impl Session {
         initial: Option<Vec<u8>>,
         out: &mut Vec<u8>,
     ) -> Option<Event> {
-        if mechanism != "PLAIN" {
-            put_reply(
-                out,
-                &tag,
-                Status::No,
-                "CANNOT",
-                "Unsupported mechanism; use PLAIN",
-            );
+        let offered = self.mechanisms();
+        let Some(mechanism) = Mechanism::named(mechanism).filter(|it| offered.contains(it)) else {
+            put_reply(out, &tag, Status::No, "CANNOT", UNSUPPORTED);
             return None;
-        }
+        };
         if !self.may_log_in() {
             put_reply(
                 out,
@@ -46,23 +42,49 @@ impl Session {
             );
             return None;
         }
+        self.mechanism = mechanism.name();
+        let exchange = Exchange::offering(mechanism, self.offer);
         match initial {
-            Some(response) => self.on_plain(tag, response, out),
+            Some(response) => self.on_response(tag, exchange, response, out),
             None => {
                 put(out, "+ \r\n");
-                self.expect = Expect::SaslResponse { tag };
+                self.expect = Expect::SaslResponse { tag, exchange };
                 None
             }
         }
     }
 
-    pub(super) fn on_plain(
+    pub(super) fn on_response(
         &mut self,
         tag: Box<str>,
+        mut exchange: Exchange,
         response: Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Option<Event> {
-        match Exchange::new(Mechanism::Plain).respond_decoded(response) {
+        let step = exchange.respond_decoded(response);
+        self.on_step(tag, exchange, step, out)
+    }
+
+    fn on_step(
+        &mut self,
+        tag: Box<str>,
+        exchange: Exchange,
+        step: Step,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        let mechanism = exchange.mechanism();
+        match step {
+            Step::Challenge(text) => {
+                put(out, &format!("+ {text}\r\n"));
+                self.expect = Expect::SaslResponse { tag, exchange };
+                None
+            }
+            Step::FindKeys(user) => {
+                let named = tag.clone();
+                self.expect = Expect::Keys { tag, exchange };
+                Some(Event::FindKeys { tag: named, user })
+            }
+            Step::Proved(proved) => Some(Event::Proved { tag, proved }),
             Step::Credentials(Credentials { user, password }) => Some(Event::LogIn {
                 tag,
                 user,
@@ -78,11 +100,54 @@ impl Session {
                 );
                 self.count_login_failure(out)
             }
-            Step::Refused(_) | Step::Challenge(_) => {
-                put_reply(out, &tag, Status::Bad, "", "Invalid PLAIN response");
+            Step::Refused(Fault::Binding | Fault::Downgraded) => {
+                put_reply(
+                    out,
+                    &tag,
+                    Status::No,
+                    "AUTHENTICATIONFAILED",
+                    "Channel binding does not match",
+                );
+                self.count_login_failure(out)
+            }
+            Step::Refused(_) => {
+                let text = format!("Invalid {} response", mechanism.name());
+                put_reply(out, &tag, Status::Bad, "", &text);
                 self.count_bad(out)
             }
         }
+    }
+
+    /// What is offered: LOGIN is a command here, and its mechanism is not.
+    pub(super) fn mechanisms(&self) -> Vec<Mechanism> {
+        let all = self.offer.mechanisms();
+        all.filter(|it| *it != Mechanism::Login).collect()
+    }
+
+    /// From now on SCRAM is offered, bound to the connection where that can be. Before the greeting, and again when TLS has started.
+    pub fn offer(&mut self, offer: Offer) {
+        self.offer = offer;
+    }
+
+    /// How the last login was tried.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// Answers `Event::FindKeys`.
+    pub fn keys_found(&mut self, found: Found, out: &mut Vec<u8>) {
+        let expected = std::mem::replace(&mut self.expect, Expect::Command);
+        let Expect::Keys { tag, mut exchange } = expected else {
+            panic!("no keys are owed")
+        };
+        let step = exchange.keys_found(found);
+        // A challenge: keys were asked for.
+        self.on_step(tag, exchange, step, out);
+    }
+
+    /// Answers `Event::FindKeys` where they cannot be looked up now; the caller writes the reply.
+    pub fn login_deferred(&mut self) {
+        self.expect = Expect::Command;
     }
 
     /// The handshake is done: passwords are accepted from now on.
@@ -120,3 +185,5 @@ impl Session {
         (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "Too many failed logins"))
     }
 }
+
+const UNSUPPORTED: &str = "Unsupported mechanism; use PLAIN";

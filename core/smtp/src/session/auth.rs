@@ -3,7 +3,8 @@
 //! What must hold: no password is taken where it would travel in clear and that was not allowed; nothing of an exchange outlives it; a client
 //! that guesses is sent away.
 
-use sasl::{Exchange, Fault, Mechanism, Step};
+use sasl::scram::Found;
+use sasl::{Exchange, Fault, Mechanism, Offer, Step};
 
 use crate::limits::LOGIN_FAILURES_MAX;
 use crate::reply::{Refusal, Reply};
@@ -30,6 +31,8 @@ impl<R> Session<R> {
         initial: Option<&str>,
         output: &mut Vec<u8>,
     ) -> Option<Action<R>> {
+        let offer = self.offer;
+        let mechanism = mechanism.filter(|it| offer.mechanisms().any(|offered| offered == *it));
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
         let refusal = match mechanism {
             _ if !self.is_submission() => Refusal::NoAuth,
@@ -39,7 +42,8 @@ impl<R> Session<R> {
             _ if !self.may_log_in() => Refusal::TlsRequired,
             None => Refusal::AuthMechanism,
             Some(mechanism) => {
-                let mut exchange = Exchange::new(mechanism);
+                self.mechanism = mechanism.name();
+                let mut exchange = Exchange::offering(mechanism, offer);
                 return match initial {
                     // RFC 4954 §4: an initial response of no bytes.
                     Some("=") => {
@@ -78,9 +82,17 @@ impl<R> Session<R> {
     ) -> Option<Action<R>> {
         let refusal = match step {
             Step::Challenge(text) => {
-                self.challenge(text, output);
+                self.challenge(&text, output);
                 self.state = State::Auth(exchange);
                 return None;
+            }
+            Step::FindKeys(user) => {
+                self.state = State::Keys(exchange);
+                return Some(Action::FindKeys(user));
+            }
+            Step::Proved(proved) => {
+                self.state = State::Login;
+                return Some(Action::Proved(proved));
             }
             Step::Credentials(credentials) => {
                 self.state = State::Login;
@@ -89,7 +101,9 @@ impl<R> Session<R> {
             Step::Refused(Fault::Cancelled) => Refusal::AuthCancelled,
             Step::Refused(Fault::Encoding) => Refusal::AuthEncoding,
             Step::Refused(Fault::Malformed) => Refusal::AuthMalformed,
-            Step::Refused(Fault::ActingAs) => return self.count_login_failure(output),
+            Step::Refused(Fault::ActingAs | Fault::Binding | Fault::Downgraded) => {
+                return self.count_login_failure(output);
+            }
         };
         self.refuse(refusal, output)
     }
@@ -100,10 +114,30 @@ impl<R> Session<R> {
         output.extend_from_slice(b"\r\n");
     }
 
-    /// Answers `CheckLogin`: `Ok(true)`, the password is this user's; `Ok(false)`, it is not; `Err`, that could not be said now.
+    /// From now on SCRAM is offered, bound to the connection where that can be. Before EHLO, and again when TLS has started.
+    pub fn offer(&mut self, offer: Offer) {
+        self.offer = offer;
+    }
+
+    /// How the last login was tried.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// Answers `FindKeys`.
+    pub fn keys_found(&mut self, found: Found, output: &mut Vec<u8>) {
+        let State::Keys(mut exchange) = std::mem::replace(&mut self.state, State::Command) else {
+            panic!("no keys are owed")
+        };
+        let step = exchange.keys_found(found);
+        // A challenge: keys were asked for.
+        self.on_step(exchange, step, output);
+    }
+
+    /// Answers `CheckLogin`, `Proved`, and `FindKeys` with a refusal: `Ok(true)`, the password is this user's; `Ok(false)`, it is not; `Err`, that could not be said now.
     pub fn login_verdict(&mut self, verdict: Result<bool, Refusal>, output: &mut Vec<u8>) {
         assert!(
-            matches!(self.state, State::Login),
+            matches!(self.state, State::Login | State::Keys(_)),
             "no login is to be checked"
         );
         self.state = State::Command;

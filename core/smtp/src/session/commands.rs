@@ -1,5 +1,7 @@
 //! What each command does: the order of RFC 5321 §4.1.4, in the words of the protocol.
 
+use sasl::Mechanism;
+
 use crate::command::{Command, Mail, parse, parse_rcpt};
 use crate::envelope::{ClaimedHello, Envelope};
 use crate::reply::{Refusal, Reply};
@@ -93,9 +95,10 @@ impl<R> Session<R> {
             ""
         };
         let auth = if self.may_log_in() {
-            "250-AUTH PLAIN LOGIN\r\n"
+            let names: Vec<_> = self.offer.mechanisms().map(Mechanism::name).collect();
+            format!("250-AUTH {}\r\n", names.join(" "))
         } else {
-            ""
+            String::new()
         };
         let xclient = if self.trusted { OFFER } else { "" };
         let delivery = if self.is_zone {

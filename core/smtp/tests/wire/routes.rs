@@ -37,6 +37,8 @@ fn converse(input: &[u8]) -> Vec<Message<Route>> {
             Action::StartTls
             | Action::Close
             | Action::CheckLogin(_)
+            | Action::FindKeys(_)
+            | Action::Proved(_)
             | Action::CheckSender
             | Action::Forwarded(_) => {
                 panic!("not in this conversation")

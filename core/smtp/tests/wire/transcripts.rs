@@ -10,11 +10,13 @@
 //! The client's bytes are given whole, cut in two at every place, and one by one: replies and messages must be the same.
 
 use crate::world::{World, config};
+use sasl::Offer;
 use smtp::{Config, Role, Service};
 
 struct Transcript {
     config: Config,
     trusted: bool,
+    scram: bool,
     zone: bool,
     /// Client bytes up to a handshake or the end.
     flights: Vec<Vec<u8>>,
@@ -80,6 +82,12 @@ fn check(name: &str, transcript: &Transcript) {
 
 fn run(transcript: &Transcript, cut: impl Fn(&'static [u8]) -> Vec<&'static [u8]>) -> World {
     let mut world = World::new(transcript.config.clone());
+    if transcript.scram {
+        world.session.offer(Offer {
+            scram: true,
+            binding: None,
+        });
+    }
     if transcript.trusted {
         world.session.trust();
     }
@@ -104,6 +112,7 @@ fn parse(name: &str, text: &str) -> Transcript {
     let mut transcript = Transcript {
         config: config(Role::Smtp),
         trusted: false,
+        scram: false,
         zone: false,
         flights: vec![Vec::new()],
         replies: Vec::new(),
@@ -117,6 +126,7 @@ fn parse(name: &str, text: &str) -> Transcript {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         let flight = transcript.flights.last_mut().unwrap();
         match kind {
+            "@ " if rest == "scram yes" => transcript.scram = true,
             "@ " if rest == "trusted yes" => transcript.trusted = true,
             "@ " if rest == "zone yes" => transcript.zone = true,
             "@ " => set(&mut transcript.config, rest),

@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "lessons",
     "scripts",
     "reports",
+    "logins",
     "feedback",
     "mail",
     "smtp",

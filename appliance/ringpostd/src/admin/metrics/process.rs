@@ -33,6 +33,7 @@ impl Admin {
             "Reports the number of lines that `ringpostctl trace` misses because they could not be written in time.",
             trace::dropped(),
         );
+        self.write_logins(page);
         let gauges = self.owner().gauges();
         page.counter(
             "ringpost_owner_asks",

@@ -1,0 +1,115 @@
+//! Keys of logins, app passwords and the audit: what is asked of the daemon, and what it answers. No password is in it: keys and digests of one are made where
+//! it is typed, or made up.
+
+use serde::{Deserialize, Serialize};
+
+/// SCRAM-SHA-256 keys of a password (RFC 5802 §3), made with the salt that `Ask::Salt` answers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    pub iterations: u32,
+    pub stored: [u8; 32],
+    pub server: [u8; 32],
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+/// What is asked; inside of `Request::Logins`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ask {
+    /// With what keys of this account are made, whether it exists already or not.
+    Salt {
+        account: String,
+    },
+    /// A password for one program or device.
+    AppAdd {
+        account: String,
+        name: String,
+        /// `imap`, `pop3`, `submission`, `sieve`.
+        scopes: Vec<String>,
+        /// BLAKE3 of the password.
+        digest: [u8; 32],
+        keys: Keys,
+    },
+    AppList {
+        account: String,
+    },
+    AppRemove {
+        account: String,
+        name: String,
+    },
+    /// The last lines of the audit, the newest last.
+    AuditList {
+        /// Of this account or address.
+        #[serde(default)]
+        of: Option<String>,
+        #[serde(default)]
+        count: Option<usize>,
+    },
+    /// Whether the audit is what was written.
+    AuditVerify,
+}
+
+/// The answer to `Ask::Salt`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Salt {
+    pub salt: Vec<u8>,
+    pub iterations: u32,
+}
+
+/// An app password. The password itself is known to its owner alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppLine {
+    pub name: String,
+    pub scopes: Vec<String>,
+    /// `2026-11-30`.
+    pub made: String,
+    /// The last day on which it was used, and by what first on that day.
+    pub used: Option<UsedLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedLine {
+    /// `2026-11-30`.
+    pub day: String,
+    pub protocol: String,
+    pub peer: String,
+}
+
+/// One login of the audit, as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLine {
+    /// Counted from 1 on.
+    pub line: u64,
+    pub unix_s: i64,
+    pub protocol: String,
+    pub mechanism: String,
+    pub peer: String,
+    pub tls: Option<String>,
+    /// The account, or the address that was tried.
+    pub user: Option<String>,
+    /// The name of the app password that was used.
+    pub app: Option<String>,
+    /// `granted`, or why not.
+    pub outcome: String,
+}
+
+/// What came of `Ask::AuditVerify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerdict {
+    /// Every line is as it was written, and the end that storage remembers is among them.
+    pub intact: bool,
+    pub lines: u64,
+    /// The first line that is kept; older ones were removed because of their age or size.
+    pub first: u64,
+    pub last: u64,
+    /// The line up to which the mirrored volume has the chain.
+    pub head: Option<u64>,
+    /// What is wrong, a sentence each.
+    pub faults: Vec<String>,
+}

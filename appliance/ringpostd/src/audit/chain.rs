@@ -1,0 +1,118 @@
+//! One line, and how lines hang together.
+//!
+//! `{"line":7,…,"hash":"…"}`: the hash is BLAKE3 of the hash before it (32 bytes) and of the line's text up to `,"hash"`. The first line of a file is its
+//! head, `{"after":6,"hash":"…"}`: the line and the hash that it goes on behind.
+
+use serde::{Deserialize, Serialize};
+
+/// What is known of a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fields {
+    pub unix_s: i64,
+    pub protocol: String,
+    pub mechanism: String,
+    pub peer: String,
+    pub tls: Option<String>,
+    pub user: Option<String>,
+    pub app: Option<String>,
+    pub outcome: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Numbered {
+    line: u64,
+    /// Lines that should stand before it and could not be written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    lost: u64,
+    #[serde(flatten)]
+    fields: Fields,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileHead {
+    after: u64,
+    hash: String,
+}
+
+/// The end of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct End {
+    pub line: u64,
+    pub hash: [u8; 32],
+}
+
+impl End {
+    /// The line's text with its end, and the chain's end behind it.
+    pub fn link(&self, fields: &Fields, lost: u64) -> (String, End) {
+        let numbered = Numbered {
+            line: self.line + 1,
+            lost,
+            fields: fields.clone(),
+        };
+        let text = serde_json::to_string(&numbered).expect("texts and numbers");
+        let text = &text[..text.len() - 1];
+        let hash = self.hash_with(text);
+        let line = format!("{text}{HASH}{}\"}}\n", blake3::Hash::from(hash).to_hex());
+        let end = End {
+            line: self.line + 1,
+            hash,
+        };
+        (line, end)
+    }
+
+    /// The head of a file that goes on here.
+    pub fn head(&self) -> String {
+        let head = FileHead {
+            after: self.line,
+            hash: blake3::Hash::from(self.hash).to_hex().to_string(),
+        };
+        let text = serde_json::to_string(&head).expect("texts and numbers");
+        format!("{text}\n")
+    }
+
+    /// What a file's first line says.
+    pub fn of_head(line: &str) -> Option<End> {
+        let head: FileHead = serde_json::from_str(line).ok()?;
+        Some(End {
+            line: head.after,
+            hash: unhex(&head.hash)?,
+        })
+    }
+
+    /// The end that a line says of itself, checked or not.
+    pub fn said(line: &str) -> Option<End> {
+        let (text, hash) = line.rsplit_once(HASH)?;
+        let numbered: Numbered = serde_json::from_str(&format!("{text}}}")).ok()?;
+        Some(End {
+            line: numbered.line,
+            hash: unhex(hash.strip_suffix("\"}")?)?,
+        })
+    }
+
+    /// The end behind a line that goes on here; `None`: it is not what was written.
+    pub fn follow(&self, line: &str) -> Option<End> {
+        let (text, _) = line.rsplit_once(HASH)?;
+        let said = End::said(line)?;
+        let is_next = said.line == self.line + 1 && said.hash == self.hash_with(text);
+        is_next.then_some(said)
+    }
+
+    fn hash_with(&self, text: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.hash);
+        hasher.update(text.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let hash = blake3::Hash::from_hex(text).ok()?;
+    Some(*hash.as_bytes())
+}
+
+fn is_zero(lost: &u64) -> bool {
+    *lost == 0
+}
+
+/// Cannot stand in a value: quotes are escaped there.
+const HASH: &str = ",\"hash\":\"";

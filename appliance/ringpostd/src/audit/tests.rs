@@ -1,0 +1,218 @@
+//! The chain and its files, and what a change of them is found by.
+
+use std::fs;
+
+use super::chain::{End, Fields};
+use super::files::Files;
+use super::*;
+
+fn settings(size: u64) -> Login {
+    Login {
+        audit_size: plan::Size(size),
+        ..Login::default()
+    }
+}
+
+fn login(number: u32) -> Fields {
+    Fields {
+        unix_s: 1_800_000_000 + i64::from(number),
+        protocol: "imap".into(),
+        mechanism: "PLAIN".into(),
+        peer: "192.0.2.1".into(),
+        tls: Some("TLSv1.3".into()),
+        user: Some(format!("ann{number}\",\"hash\":\"@example.org")),
+        app: None,
+        outcome: "granted".into(),
+    }
+}
+
+fn logins(numbers: std::ops::Range<u32>) -> VecDeque<Fields> {
+    numbers.map(login).collect()
+}
+
+fn only_file(directory: &Path) -> std::path::PathBuf {
+    let mut files: Vec<_> = fs::read_dir(directory)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files.remove(0)
+}
+
+#[test]
+fn what_is_written_is_intact_across_starts_and_is_listed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let mut head = None;
+    for start in 0..3 {
+        let (mut files, trouble) = Files::open(at, &settings(1 << 20), head);
+        assert_eq!(trouble, None);
+        assert_eq!(files.take(logins(start * 10..start * 10 + 10), 0), 0);
+        head = files.head();
+    }
+    let verdict = verify(at, head).expect("readable");
+    assert!(verdict.intact, "{:?}", verdict.faults);
+    assert_eq!((verdict.lines, verdict.first, verdict.last), (30, 1, 30));
+    let lines = list(at, None, 12).expect("readable");
+    let numbers: Vec<u64> = lines.iter().map(|line| line.line).collect();
+    assert_eq!(numbers, (19..=30).collect::<Vec<u64>>());
+    let user = login(7).user;
+    let of = list(at, user.as_deref(), 5).expect("readable");
+    assert_eq!(of.len(), 1);
+}
+
+#[test]
+fn a_line_that_is_changed_removed_or_added_is_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..10), 0);
+    let head = files.head();
+    let file = only_file(at);
+    let text = fs::read_to_string(&file).expect("readable");
+    let lines: Vec<&str> = text.lines().collect();
+    let changed = text.replace("ann4", "eve4");
+    let removed = [&lines[..5], &lines[6..]].concat().join("\n") + "\n";
+    let twice = [&lines[..6], &lines[5..]].concat().join("\n") + "\n";
+    let shorter = lines[..8].join("\n") + "\n";
+    for (what, text) in [
+        ("changed", changed),
+        ("removed", removed),
+        ("twice", twice),
+        ("shorter", shorter),
+    ] {
+        fs::write(&file, text).expect("writable");
+        let verdict = verify(at, head).expect("readable");
+        assert!(!verdict.intact && !verdict.faults.is_empty(), "{what}");
+    }
+}
+
+/// An intruder in the state directory changes a line and makes all later hashes again. Storage has the end.
+#[test]
+fn a_chain_that_was_made_anew_is_not_the_one_that_storage_remembers() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..10), 0);
+    let head = files.head();
+    drop(files);
+    fs::remove_file(only_file(at)).expect("it is there");
+    let (mut forged, _) = Files::open(at, &settings(1 << 20), None);
+    let mut others = logins(0..10);
+    others[4].user = Some("eve@example.org".into());
+    forged.take(others, 0);
+    assert!(
+        verify(at, None).expect("readable").intact,
+        "the chain alone does not tell"
+    );
+    let verdict = verify(at, head).expect("readable");
+    assert!(
+        !verdict.intact && verdict.faults[0].contains("line 10"),
+        "{verdict:?}"
+    );
+    // A start after it goes on behind what storage remembers, and the gap stays to be seen.
+    let (mut files, trouble) = Files::open(at, &settings(1 << 20), head);
+    assert!(trouble.is_some());
+    files.take(logins(10..12), 0);
+    let verdict = verify(at, files.head()).expect("readable");
+    assert!(!verdict.intact, "{verdict:?}");
+}
+
+#[test]
+fn old_files_go_and_what_is_left_is_a_chain() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let size = 64 << 10;
+    let (mut files, _) = Files::open(at, &settings(size), None);
+    for start in 0..40 {
+        files.take(logins(start * 10..start * 10 + 10), 0);
+    }
+    let bytes: u64 = fs::read_dir(at)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").metadata().expect("metadata").len())
+        .sum();
+    assert!(bytes <= size + size / 8 + 1_024, "{bytes}");
+    let verdict = verify(at, files.head()).expect("readable");
+    assert!(verdict.intact, "{:?}", verdict.faults);
+    assert!(verdict.first > 1 && verdict.last == 400);
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_line_is_no_forgery_and_a_disk_that_fails_is_told_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..5), 0);
+    let head = files.head();
+    let file = only_file(at);
+    let mut text = fs::read_to_string(&file).expect("readable");
+    text.push_str("{\"line\":6,\"unix");
+    fs::write(&file, text).expect("writable");
+    let (mut files, trouble) = Files::open(at, &settings(1 << 20), head);
+    assert_eq!(trouble, None);
+    // The directory is away: nothing can be written.
+    let away = directory.path().with_extension("away");
+    fs::rename(at, &away).expect("renamed");
+    assert_eq!(files.take(logins(5..8), 0), 3);
+    assert_eq!(
+        files.head(),
+        head.map(|head| Head {
+            unix_seconds: 0,
+            ..head
+        })
+    );
+    fs::rename(&away, at).expect("renamed back");
+    assert_eq!(files.take(logins(8..10), 3), 0);
+    let verdict = verify(at, files.head()).expect("readable");
+    assert!(verdict.intact && verdict.last == 7, "{verdict:?}");
+    let newest = fs::read_dir(at)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .max();
+    let text = fs::read_to_string(newest.expect("a file")).expect("readable");
+    assert_eq!(text.matches("\"lost\":3").count(), 1, "{text}");
+}
+
+#[test]
+fn what_waits_is_bounded_and_a_name_is_cut() {
+    use client::login::audit::{From, Outcome, Protocol};
+    let shared = Shared::default();
+    let from = From {
+        protocol: Protocol::Pop3,
+        peer: "2001:db8::1".parse().expect("an address"),
+        mechanism: "USER",
+        tls: None,
+    };
+    let name = "x".repeat(10_000);
+    let entry = Entry {
+        unix_seconds: 7,
+        from: &from,
+        name: Some(&name),
+        app: None,
+        outcome: Outcome::Password,
+    };
+    for _ in 0..WAITING_MAX + 5 {
+        shared.push(fields(&entry));
+    }
+    assert_eq!(shared.lost.load(Relaxed), 5);
+    let waiting = shared.waiting();
+    assert_eq!(waiting.len(), WAITING_MAX);
+    assert_eq!(
+        waiting[0].user.as_ref().map(String::len),
+        Some(NAME_CHARS_MAX)
+    );
+}
+
+#[test]
+fn the_audit_ends_with_all_that_waited() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let audit = Audit::begin(directory.path(), &settings(1 << 20), None);
+    for number in 0..50 {
+        audit.shared.push(login(number));
+    }
+    audit.finish();
+    let head = *audit.shared.head();
+    assert_eq!(head.map(|head| head.line), Some(50));
+    assert!(verify(directory.path(), head).expect("readable").intact);
+    assert_eq!(End::default().line, 0);
+}

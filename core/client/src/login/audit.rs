@@ -1,0 +1,96 @@
+//! What the audit gets of each login: `ringpostd` writes it down. No password and no hash is in it; the name of an unknown account stands in it only where it is
+//! an address, because people type passwords where names belong.
+
+use std::net::IpAddr;
+
+/// Where a login comes in; its bit is the scope of app passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Imap,
+    Pop3,
+    Submission,
+    Sieve,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 4] = [
+        Protocol::Imap,
+        Protocol::Pop3,
+        Protocol::Submission,
+        Protocol::Sieve,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Imap => "imap",
+            Protocol::Pop3 => "pop3",
+            Protocol::Submission => "submission",
+            Protocol::Sieve => "sieve",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Protocol> {
+        Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
+    }
+
+    /// As `logins::App::scopes` has it. Kept on disk: a number is never given to another one.
+    pub const fn bit(self) -> u8 {
+        match self {
+            Protocol::Imap => 1,
+            Protocol::Pop3 => 2,
+            Protocol::Submission => 4,
+            Protocol::Sieve => 8,
+        }
+    }
+}
+
+/// Where a login comes from, and how it is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct From {
+    pub protocol: Protocol,
+    pub peer: IpAddr,
+    /// `PLAIN`, `SCRAM-SHA-256`, `USER`, …
+    pub mechanism: &'static str,
+    /// `TLSv1.3`; `None`: there is no TLS.
+    pub tls: Option<&'static str>,
+}
+
+/// What came of it. A login that was put off was not decided, and is counted only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Granted,
+    /// Wrong password.
+    Password,
+    /// There is no such account.
+    NoAccount,
+    /// An app password that is not for this protocol.
+    Scope,
+}
+
+impl Outcome {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Outcome::Granted => "granted",
+            Outcome::Password => "wrong password",
+            Outcome::NoAccount => "no such account",
+            Outcome::Scope => "app password is for another protocol",
+        }
+    }
+}
+
+/// One login.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    pub unix_seconds: i64,
+    pub from: &'a From,
+    /// Of the account, or an address that was tried.
+    pub name: Option<&'a str>,
+    /// The name of the app password that was used.
+    pub app: Option<&'a str>,
+    pub outcome: Outcome,
+}
+
+/// Where entries go. Must not wait.
+pub type Sink = dyn Fn(&Entry<'_>) + Send + Sync;
