@@ -147,6 +147,16 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// PEM; readable by us alone.
     pub key: Option<PathBuf>,
+    /// Further ones, for clients that ask for a name in them (SNI).
+    pub certificates: Vec<TlsPair>,
+}
+
+/// A certificate beside the default one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -467,6 +477,11 @@ impl Settings {
             )));
         }
         let told = |sentence: String| Misfit::new(format!("{}: {sentence}", source.name));
+        if self.tls.certificates.len() > CERTIFICATES_MAX {
+            return Err(told(format!(
+                "[[tls.certificates]]: write at most {CERTIFICATES_MAX}"
+            )));
+        }
         crate::site::check_host("server.name", &self.server.name).map_err(told)?;
         if let Some(network) = &self.network {
             network.check().map_err(told)?;

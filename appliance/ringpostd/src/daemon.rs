@@ -74,8 +74,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
-    let tls = certificate::for_mail(&shown);
-    let shown_to_all = certificate::for_mail(&shown);
+    let tls = certificate::for_mail(&shown)?;
+    let shown_to_all = certificate::for_strangers(&shown)?;
     let https = certificate::for_https(&settings, &shown)?;
     // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
