@@ -31,7 +31,7 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
         ),
         Service::Imap | Service::Imaps => ("limits.imap_connections", limits.imap_connections),
         Service::Pop3 | Service::Pop3s => ("limits.pop3_connections", limits.pop3_connections),
-        Service::Http | Service::Https | Service::Policy => {
+        Service::Http | Service::Https | Service::Policy | Service::Challenge => {
             ("limits.http_connections", limits.http_connections)
         }
         Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {

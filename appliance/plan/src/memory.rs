@@ -289,7 +289,7 @@ pub(crate) fn lines(
             }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
             Service::Pop3 | Service::Pop3s => (POP3_CONNECTION_BYTES, "limits.pop3_connections"),
-            Service::Http | Service::Https | Service::Policy => {
+            Service::Http | Service::Https | Service::Policy | Service::Challenge => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::acme::Acme;
 use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
@@ -43,6 +44,9 @@ pub struct Settings {
     pub listen: Listen,
     #[serde(default)]
     pub tls: Tls,
+    /// A certificate that an authority gives by itself.
+    #[serde(default)]
+    pub acme: Acme,
     #[serde(default)]
     pub login: Login,
     #[serde(default)]
@@ -133,6 +137,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
     pub policy: Vec<SocketAddr>,
+    /// HTTP for an authority that asks whether a name is ours (ACME, `http-01`), and nothing else.
+    pub challenge: Vec<SocketAddr>,
     /// For nodes of the inbound zone, with a certificate of `[peers]`: mail by LMTP, SMTP and QMQP, and the table of recipients.
     pub zone_lmtp: Vec<SocketAddr>,
     pub zone_smtp: Vec<SocketAddr>,
@@ -487,6 +493,9 @@ impl Settings {
             network.check().map_err(told)?;
         }
         self.time.check().map_err(told)?;
+        self.acme
+            .check(&self.server.name, &self.listen)
+            .map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
@@ -541,6 +550,7 @@ impl Settings {
                 ..Listen::default()
             },
             tls: Tls::default(),
+            acme: Acme::default(),
             login: Login {
                 plaintext: Plaintext::Loopback,
             },

@@ -20,6 +20,7 @@ use plan::settings::Tls;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::acme::{ACME_TLS, Answers};
 use crate::admin::shared::{Certificate, Source};
 use crate::self_signed::{self, Pair};
 use crate::state::State;
@@ -37,6 +38,8 @@ pub struct Shown {
     /// What the next handshake looks into.
     current: RwLock<Arc<Index>>,
     parts: Mutex<Parts>,
+    /// For an authority that looks whether a name is ours, while an order is under way.
+    answers: Arc<Answers>,
     /// The file of the default certificate's chain.
     certificate: PathBuf,
     key: PathBuf,
@@ -106,6 +109,7 @@ impl Shown {
         Ok(Arc::new(Shown {
             current: RwLock::new(Arc::new(Index::of(&parts.all()))),
             parts: Mutex::new(parts),
+            answers: Arc::default(),
             certificate,
             key,
             configured,
@@ -126,6 +130,11 @@ impl Shown {
                 self.certificate.display()
             ))
         })
+    }
+
+    /// What is shown to an authority that looks whether a name is ours.
+    pub fn answers(&self) -> &Arc<Answers> {
+        &self.answers
     }
 
     /// Shows the certificate that an authority gave us, from the next handshake on.
@@ -243,7 +252,7 @@ fn read_named(named: &[(PathBuf, PathBuf)]) -> Result<Vec<Held>, Misfit> {
 }
 
 /// Whether a file is readable or writable by everybody, or writable by its group. One that cannot be looked at is reported by who reads it.
-fn others_read(key: &Path) -> bool {
+pub(crate) fn others_read(key: &Path) -> bool {
     fs::metadata(key).is_ok_and(|meta| meta.permissions().mode() & 0o026 != 0)
 }
 
@@ -313,6 +322,13 @@ impl Pair {
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 §3: who asks for this protocol alone is an authority that looks whether the name is ours.
+        if hello
+            .alpn()
+            .is_some_and(|mut asked| asked.all(|one| one == ACME_TLS))
+        {
+            return self.answers.certificate(hello.server_name()?);
+        }
         Some(self.current().find(hello.server_name()))
     }
 }

@@ -40,6 +40,8 @@ pub enum Service {
     Http,
     Https,
     Policy,
+    /// Answers to an authority that asks whether a name is ours (ACME).
+    Challenge,
     /// For nodes of the inbound zone.
     ZoneLmtp,
     ZoneSmtp,
@@ -76,7 +78,7 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 15] = [
+    pub const ALL: [Service; 16] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -88,6 +90,7 @@ impl Service {
         Service::Http,
         Service::Https,
         Service::Policy,
+        Service::Challenge,
         Service::ZoneLmtp,
         Service::ZoneSmtp,
         Service::ZoneQmqp,
@@ -107,6 +110,7 @@ impl Service {
             Service::Http => "http",
             Service::Https => "https",
             Service::Policy => "policy",
+            Service::Challenge => "challenge",
             Service::ZoneLmtp => "zone_lmtp",
             Service::ZoneSmtp => "zone_smtp",
             Service::ZoneQmqp => "zone_qmqp",
@@ -129,7 +133,7 @@ impl Service {
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 Some(Zone::Storage)
             }
-            Service::Http | Service::Https | Service::Policy => None,
+            Service::Http | Service::Https | Service::Policy | Service::Challenge => None,
         }
     }
 }

@@ -20,6 +20,7 @@ use storage::outgoing::Outgoing;
 use storage::owner::{Busy, Owner};
 use volume::Volume;
 
+use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::engine::Whose;
 use crate::peers::Own;
@@ -92,6 +93,8 @@ struct Shared {
     receive_memory: Budget,
     /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
+    /// What orders a certificate; `None`: nothing does.
+    acme: Option<Arc<Acme>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -108,6 +111,7 @@ impl Admin {
         serving: &Serving,
         spool: Result<SpoolLane, String>,
         certificate: Arc<dyn Certificate>,
+        acme: Option<Arc<Acme>>,
     ) -> Admin {
         let shared = Shared {
             plan: serving.plan.clone(),
@@ -118,6 +122,7 @@ impl Admin {
             door: serving.door.clone(),
             receive_memory: serving.memory.receiving.clone(),
             certificate,
+            acme,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             own: serving.peers.as_ref().map(|peers| peers.own.clone()),
@@ -170,6 +175,11 @@ impl Admin {
 
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
+    }
+
+    /// `None`: the settings order no certificate.
+    pub(crate) fn acme(&self) -> Option<&Acme> {
+        self.shared.acme.as_deref()
     }
 
     pub(crate) fn leaves(&self) -> Option<&Route> {

@@ -5,11 +5,13 @@ use std::fs;
 use std::sync::Arc;
 
 use plan::Misfit;
+use plan::acme::Challenge;
 use plan::settings::Settings;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
 use super::{Shown, parse_chain};
+use crate::acme::ACME_TLS;
 
 /// Sessions of TLS 1.2 that are kept for clients without tickets; each is below 1 KiB, and the oldest makes room.
 const SESSIONS_MAX: usize = 256;
@@ -20,8 +22,16 @@ pub fn for_mail(shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, Misfit> {
 }
 
 /// HTTPS for strangers.
-pub fn for_strangers(shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, Misfit> {
-    without_client_auth(shown).map(Arc::new)
+pub fn for_strangers(
+    shown: &Arc<Shown>,
+    acme: &plan::acme::Acme,
+) -> Result<Arc<ServerConfig>, Misfit> {
+    let mut config = without_client_auth(shown)?;
+    if acme.is_on() && acme.challenge == Challenge::TlsAlpn {
+        // From then on a client that names other protocols only is refused, so the one that we speak is among them.
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), ACME_TLS.to_vec()];
+    }
+    Ok(Arc::new(config))
 }
 
 /// The state of a session is in the ticket that the client keeps; its keys are this process's own, and replaced every six hours. Sessions of
@@ -141,7 +151,8 @@ mod tests {
             };
             assert_eq!(on_a_core(), HandshakeKind::Full);
             assert_eq!(on_a_core(), HandshakeKind::Resumed);
-            let others = for_strangers(&shown).expect("a configuration");
+            let others =
+                for_strangers(&shown, &plan::acme::Acme::default()).expect("a configuration");
             let kind = shake(&client, &others, "mail.example.org");
             assert_eq!(kind, HandshakeKind::Full, "a ticket of another service");
         }
