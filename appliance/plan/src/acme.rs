@@ -173,7 +173,6 @@ impl AcmeDns {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Settings;
 
     const BEGIN: &str = "[server]\nname = \"mail.example.org\"\n[volume]\nlegs = [\"a\", \"b\"]\n";

@@ -5,9 +5,8 @@
 //! (TLSA records, RFC 6698) stays right.
 //!
 //! All of it runs on the main thread, beside administration; no thread that serves mail takes part. `run` waits until it is time, `order.rs`
-//! makes one order over `web.rs`, and proves the names by `answers.rs` or `zone.rs`.
+//! makes one order over `web.rs`, and proves the names by `certificate/answers.rs` or `zone.rs`.
 
-mod answers;
 mod order;
 mod tries;
 mod web;
@@ -26,9 +25,8 @@ use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 use tokio::sync::Notify;
 
-use crate::certificate::{self, Shown};
+use crate::certificate::{self, Answers, Shown};
 use crate::state::State;
-pub use answers::{ACME_TLS, Answers};
 use tries::{Tries, covers};
 use zone::Zone;
 

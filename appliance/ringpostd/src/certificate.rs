@@ -2,6 +2,7 @@
 //! or a self-signed one; beside it are those of `[[tls.certificates]]` and the one that an authority gave us (ACME). Who names a host gets
 //! the one that names it (`index.rs`). Only the self-signed one is ever made, renewed or replaced here; `crate::acme` brings its own.
 
+mod answers;
 mod index;
 mod pem;
 mod server;
@@ -20,10 +21,10 @@ use plan::settings::Tls;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::acme::{ACME_TLS, Answers};
-use crate::admin::shared::{Certificate, Source};
+use crate::admin::held::{Certificate, Source};
 use crate::self_signed::{self, Pair};
 use crate::state::State;
+pub use answers::{ACME_TLS, Answers};
 use index::{Held, Index};
 use pem::next;
 pub(crate) use pem::{certified, parse_chain, parse_key, read};
@@ -251,7 +252,7 @@ fn read_named(named: &[(PathBuf, PathBuf)]) -> Result<Vec<Held>, Misfit> {
     named.iter().map(one).collect()
 }
 
-/// Whether a file is readable or writable by everybody, or writable by its group. One that cannot be looked at is reported by who reads it.
+/// Whether a file is readable or writable by all users, or writable by its group. One that cannot be looked at is reported by who reads it.
 pub(crate) fn others_read(key: &Path) -> bool {
     fs::metadata(key).is_ok_and(|meta| meta.permissions().mode() & 0o026 != 0)
 }

@@ -1,7 +1,7 @@
 //! One record of a zone added or removed by its primary (RFC 2136), signed with a shared key (TSIG, RFC 8945). Pure: bytes in, bytes out; the
 //! caller connects, and brings the MAC.
 //!
-//! The answer's own signature is not checked: a forged one makes the caller believe in a record that is not there, which whoever looks for the
+//! The answer's own signature is not checked: a forged one makes the caller believe in a record that is not there, which the authority that looks for the
 //! record finds out. Nothing is accepted because of it.
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};

@@ -266,7 +266,7 @@ async fn refusal(order: &mut Order) -> String {
     "the authority refuses the order and does not say why".to_owned()
 }
 
-/// A record that stays is only of use to whoever knows the account's key; the log says so.
+/// A record that stays is of use only with the account's key; the log says so.
 async fn take_away(zone: &Zone, records: &[(String, String)]) {
     for (name, text) in records {
         if let Err(why) = zone.set(name, text, false).await {

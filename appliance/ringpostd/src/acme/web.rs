@@ -1,7 +1,7 @@
 //! HTTPS to the authority: one request at a time, each with a deadline, a bound on its answer, and the house's own resolver.
 //!
 //! The library of ACME wants a client whose futures may go to other threads, and the resolver stays on this one. So requests are handed to a task
-//! (`serve`) that lives as long as the order.
+//! (`serve`) that ends with the order.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};

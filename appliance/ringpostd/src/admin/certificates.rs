@@ -13,7 +13,8 @@ use serde_json::Value;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::acme::Acme;
-use crate::admin::shared::{Admin, Refused, Source, document};
+use crate::admin::held::Source;
+use crate::admin::shared::{Admin, Refused, document};
 
 /// Performs a request about the certificate.
 pub(crate) fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {

@@ -18,11 +18,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::acme::ACME_TLS;
 use crate::admin::caller::Caller;
 use crate::admin::limits::HTTP_IDLE;
 use crate::admin::shared::Admin;
 use crate::admin::{autoconfig, certificates, policies, remote};
+use crate::certificate::ACME_TLS;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// RFC 8555 §8.3.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ::admin::certificate;
 use client::relay::Route;
 use door::Door;
 use inbound::afar;
@@ -22,6 +21,7 @@ use volume::Volume;
 
 use crate::acme::Acme;
 use crate::admin::counters::Metrics;
+use crate::admin::held::Certificate;
 use crate::engine::Whose;
 use crate::peers::Own;
 use crate::serving::Serving;
@@ -32,41 +32,6 @@ pub type Refused = String;
 /// An answer as it is sent; `()` is `null`.
 pub(crate) fn document<T: Serialize + ?Sized>(value: &T) -> Result<Value, Refused> {
     serde_json::to_value(value).map_err(|error| format!("cannot write the answer: {error}"))
-}
-
-/// One of the certificates that TLS listeners show.
-pub struct Source {
-    /// Its file, or `acme`.
-    pub name: String,
-    /// An authority gave it to us: it is renewed by itself.
-    pub ordered: bool,
-    /// DER, the server's own first.
-    pub chain: Vec<Vec<u8>>,
-}
-
-impl Source {
-    /// What the operator should do about it; a sentence for alarms and the log.
-    pub(crate) fn alarm(&self, now_s: i64) -> Option<String> {
-        match self.ordered {
-            true => certificate::alarm_of_ordered(&self.chain, now_s),
-            false => {
-                let alarm = certificate::alarm(&self.chain, now_s)?;
-                Some(format!("{}: {alarm}", self.name))
-            }
-        }
-    }
-}
-
-/// The certificates that TLS listeners show.
-pub trait Certificate: Send + Sync {
-    /// The default one as DER, the server's own first.
-    fn chain(&self) -> Vec<Vec<u8>>;
-    /// All of them, the default one first.
-    fn sources(&self) -> Vec<Source>;
-    /// Keeps and shows another one, both PEM. `Err`: one sentence, and nothing changed.
-    fn replace(&self, chain: &str, key: &str) -> Result<(), String>;
-    /// Reads the files again.
-    fn reload(&self) -> Result<(), String>;
 }
 
 /// Everything administration works with. Clones share it.

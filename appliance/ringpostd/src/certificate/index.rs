@@ -14,7 +14,7 @@ pub(crate) struct Held {
     pub pair: Arc<CertifiedKey>,
 }
 
-/// What every handshake looks into; made anew when a certificate changes, and never changed.
+/// What every handshake looks into; made again when a certificate changes, and never changed.
 #[derive(Debug)]
 pub(crate) struct Index {
     /// For clients that name no host, or one that no certificate names.

@@ -10,8 +10,7 @@ use plan::settings::Settings;
 use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 
-use super::{Shown, parse_chain};
-use crate::acme::ACME_TLS;
+use super::{ACME_TLS, Shown, parse_chain};
 
 /// Sessions of TLS 1.2 that are kept for clients without tickets; each is below 1 KiB, and the oldest makes room.
 const SESSIONS_MAX: usize = 256;

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::sign::CertifiedKey;
 
-use crate::certificate::{parse_chain, parse_key};
+use super::{parse_chain, parse_key};
 
 /// The protocol that a look by TLS asks for (RFC 8737 §6.2).
 pub const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -22,13 +22,13 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub(super) fn put_text(&self, token: &str, text: &str) {
+    pub fn put_text(&self, token: &str, text: &str) {
         let mut texts = self.texts.write().expect("no holder panics");
         texts.insert(token.to_owned(), text.to_owned());
     }
 
     /// A certificate for `name` with the digest of the answer in it (RFC 8737 §3).
-    pub(super) fn put_certificate(&self, name: &str, digest: &[u8]) -> Result<(), String> {
+    pub fn put_certificate(&self, name: &str, digest: &[u8]) -> Result<(), String> {
         let pair = with_digest(name, digest)?;
         let mut all = self.certificates.write().expect("no holder panics");
         all.insert(name.to_owned(), Arc::new(pair));
@@ -36,7 +36,7 @@ impl Answers {
     }
 
     /// The order is over.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         self.texts.write().expect("no holder panics").clear();
         self.certificates.write().expect("no holder panics").clear();
     }
