@@ -85,7 +85,7 @@ mod tests {
     use std::sync::Arc;
 
     use plan::settings::Tls;
-    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConnection};
 
     use super::*;
@@ -122,7 +122,7 @@ mod tests {
     ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let own = shown.current().find(None).cert[0].clone().into_owned();
-        roots.add(CertificateDer::from(own)).expect("readable");
+        roots.add(own).expect("readable");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
