@@ -2,7 +2,7 @@
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::limits::CERTIFICATE_SOON_DAYS;
+use crate::limits::{CERTIFICATE_SOON_DAYS, CERTIFICATE_URGENT_DAYS};
 
 /// The organisation on certificates that ringpostd makes for itself: those it may replace, no others.
 pub const SELF_SIGNED: &str = "Ringpost self-signed";
@@ -109,6 +109,18 @@ pub fn alarm(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
     alarm_with(chain, now_s, "clients", FIX)
 }
 
+/// As `alarm`, of a certificate that an authority gave us and that is renewed by itself: it is there when that has failed for long.
+pub fn alarm_of_ordered(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
+    const FIX: &str = "`ringpostctl certificate status` says why it is not renewed";
+    let alarm = alarm_with(chain, now_s, "clients", FIX)?;
+    Some(format!("acme: {alarm}"))
+}
+
+/// Whether so little time is left that it is to be an error in the log.
+pub fn is_urgent(chain: &[Vec<u8>], now_s: i64) -> bool {
+    ends_within(chain, now_s, CERTIFICATE_URGENT_DAYS, 8)
+}
+
 /// As `alarm`, of the certificate that this node shows to other nodes.
 pub fn alarm_of_node(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
     const FIX: &str =
@@ -123,12 +135,32 @@ fn alarm_with(chain: &[Vec<u8>], now_s: i64, whom: &str, fix: &str) -> Option<St
     }
     let ends = ends_s(chain)?;
     let days = (ends - now_s).div_euclid(DAY_S);
-    (days < CERTIFICATE_SOON_DAYS).then(|| {
+    let urgent = match is_urgent(chain, now_s) {
+        true => "; this is urgent",
+        false => "",
+    };
+    ends_within(chain, now_s, CERTIFICATE_SOON_DAYS, 4).then(|| {
         format!(
-            "the certificate expires on {}, in {days} days: {fix}",
+            "the certificate expires on {}, in {days} days{urgent}: {fix}",
             plan::date(ends.max(0) as u64)
         )
     })
+}
+
+/// Whether the first certificate that ends has fewer than `days` left, and less than a share of its life: one that is good for a week only is
+/// not an alarm all its life.
+fn ends_within(chain: &[Vec<u8>], now_s: i64, days: i64, share: i64) -> bool {
+    let all = chain.iter().filter_map(|der| Facts::of(der));
+    let first = all.min_by_key(|facts| facts.not_after_s);
+    first.is_some_and(|facts| {
+        let life_s = facts.not_after_s - facts.not_before_s;
+        facts.days_left(now_s) < days && facts.not_after_s - now_s < life_s / share
+    })
+}
+
+/// What the first certificate of a chain, the server's own, says.
+pub fn facts_of(chain: &[Vec<u8>]) -> Option<Facts> {
+    Facts::of(chain.first()?)
 }
 
 #[cfg(test)]
@@ -156,10 +188,29 @@ mod tests {
             soon.contains("in 11 days") && soon.contains("2026-12-31"),
             "{soon}"
         );
+        assert!(!soon.contains("urgent"), "{soon}");
+        let last = alarm(&chain, at(2026, 12, 26)).expect("five days");
+        assert!(last.contains("in 5 days; this is urgent"), "{last}");
         let over = alarm(&chain, at(2027, 1, 2)).expect("over");
         assert!(over.contains("expired on 2026-12-31"), "{over}");
         let early = refused_by_clients(&chain, at(2025, 12, 1)).expect("not yet");
         assert!(early.contains("not valid before 2026-01-01"), "{early}");
+    }
+
+    #[test]
+    fn a_certificate_of_a_week_is_an_alarm_in_its_last_days_only() {
+        let mut params = CertificateParams::new(["mail.example.org".to_owned()]).expect("right");
+        params.not_before = date_time_ymd(2026, 1, 1);
+        params.not_after = date_time_ymd(2026, 1, 9);
+        let key = KeyPair::generate().expect("a key");
+        let chain = vec![params.self_signed(&key).expect("signed").der().to_vec()];
+        let at = |day| date_time_ymd(2026, 1, day).unix_timestamp();
+        assert_eq!(alarm_of_ordered(&chain, at(6)), None);
+        let soon = alarm_of_ordered(&chain, at(8)).expect("a day");
+        assert!(
+            soon.starts_with("acme: ") && soon.contains("in 1 days"),
+            "{soon}"
+        );
     }
 
     #[test]

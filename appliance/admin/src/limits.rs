@@ -26,6 +26,8 @@ pub const PASSWORD_BYTES_MIN: usize = 6;
 pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// A certificate that ends within so many days is an alarm: three weeks are time to get another one.
 pub const CERTIFICATE_SOON_DAYS: i64 = 21;
+/// From so many days on the alarm says that it is urgent, and is an error in the log.
+pub const CERTIFICATE_URGENT_DAYS: i64 = 7;
 /// Settings inside a JSON string, every byte of them escaped, and the words around them.
 pub const SETTINGS_EXCHANGE_BYTES_MAX: u64 = 6 * 1024 * 1024 + 64 * 1024;
 /// Checking reads files and computes a plan: a second on a slow machine, some more under load.

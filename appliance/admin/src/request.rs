@@ -241,6 +241,10 @@ pub enum Request {
         yes: bool,
     },
     CertificateReload,
+    /// All that listeners show, and how the certificate of an authority is (ACME).
+    CertificateStatus,
+    /// Orders a new one from the authority now.
+    CertificateRenew,
     /// The settings in force, without secrets.
     SettingsShow,
     /// Who changed what when.

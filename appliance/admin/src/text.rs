@@ -5,6 +5,7 @@ use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::acme;
 use crate::dkim::DkimLine;
 use crate::reply::*;
 use crate::request::Request;
@@ -89,6 +90,11 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
             certificates(&typed::<Vec<CertificateLine>>(value)?)
         }
+        Request::CertificateStatus => acme::show(&typed(value)?),
+        Request::CertificateRenew => format!(
+            "{}\n\nThe order begins; run `ringpostctl certificate status` to see what comes of it.",
+            acme::show(&typed(value)?)
+        ),
         Request::SettingsShow
         | Request::SettingsHistory
         | Request::SettingsCheck { .. }

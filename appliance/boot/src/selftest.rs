@@ -33,10 +33,12 @@ pub fn look(
     }
     look_at_cards(settings, shape, &mut findings);
     let files = [&settings.tls.certificate, &settings.tls.key];
-    for file in files.into_iter().flatten() {
+    let pairs = settings.tls.certificates.iter();
+    let pairs = pairs.flat_map(|pair| [&pair.certificate, &pair.key]);
+    for file in files.into_iter().flatten().chain(pairs) {
         if !below(root, file).exists() {
             findings.missing.push(format!(
-                "{} (from [tls]): store the file there, or remove the key to get a self-signed certificate",
+                "{} (from [tls]): store the file there, or remove the key to do without its certificate",
                 file.display()
             ));
         }

@@ -35,7 +35,7 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
             "limits.managesieve_connections",
             limits.managesieve_connections,
         ),
-        Service::Http | Service::Https | Service::Policy => {
+        Service::Http | Service::Https | Service::Policy | Service::Challenge => {
             ("limits.http_connections", limits.http_connections)
         }
         Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {

@@ -13,6 +13,7 @@
 //! Main path: `load.rs` → `plan.rs` → `memory.rs` → `show.rs`. Start reading at `plan.rs`.
 #![forbid(unsafe_code)]
 
+pub mod acme;
 pub mod choose;
 pub mod descriptors;
 pub mod door;

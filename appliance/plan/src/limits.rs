@@ -25,6 +25,8 @@ pub const SENDING_BYTES: u64 = 4 * MIB as u64;
 pub const SOURCES_MAX: usize = 32;
 /// Senders and domains that one source is for.
 pub const SOURCE_NAMES_MAX: usize = 100;
+/// Certificates beside the default one: each is a few KiB, and read at the start and at every reload.
+pub const CERTIFICATES_MAX: usize = 64;
 /// Name servers that are asked (`dns::limits::SERVERS_MAX`).
 pub const NAME_SERVERS_MAX: usize = 3;
 /// What a resolver keeps and holds (`dns::limits::RESOLVER_BYTES_MAX`).

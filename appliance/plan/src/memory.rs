@@ -309,7 +309,7 @@ pub(crate) fn lines(
                 MANAGESIEVE_CONNECTION_BYTES,
                 "limits.managesieve_connections",
             ),
-            Service::Http | Service::Https | Service::Policy => {
+            Service::Http | Service::Https | Service::Policy | Service::Challenge => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {

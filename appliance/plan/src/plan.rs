@@ -343,6 +343,11 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         (Service::Https, &listen.https, allowance.http_connections),
         (Service::Policy, &listen.policy, allowance.http_connections),
         (
+            Service::Challenge,
+            &listen.challenge,
+            allowance.http_connections,
+        ),
+        (
             Service::ZoneLmtp,
             &listen.zone_lmtp,
             allowance.zone_connections,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::acme::Acme;
 use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
@@ -43,6 +44,9 @@ pub struct Settings {
     pub listen: Listen,
     #[serde(default)]
     pub tls: Tls,
+    /// A certificate that an authority gives by itself.
+    #[serde(default)]
+    pub acme: Acme,
     #[serde(default)]
     pub login: Login,
     #[serde(default)]
@@ -134,6 +138,8 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
     pub policy: Vec<SocketAddr>,
+    /// HTTP for an authority that asks whether a name is ours (ACME, `http-01`), and nothing else.
+    pub challenge: Vec<SocketAddr>,
     /// For nodes of the inbound zone, with a certificate of `[peers]`: mail by LMTP, SMTP and QMQP, and the table of recipients.
     pub zone_lmtp: Vec<SocketAddr>,
     pub zone_smtp: Vec<SocketAddr>,
@@ -148,6 +154,16 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// PEM; readable by us alone.
     pub key: Option<PathBuf>,
+    /// Further ones, for clients that ask for a name in them (SNI).
+    pub certificates: Vec<TlsPair>,
+}
+
+/// A certificate beside the default one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsPair {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -487,11 +503,19 @@ impl Settings {
             )));
         }
         let told = |sentence: String| Misfit::new(format!("{}: {sentence}", source.name));
+        if self.tls.certificates.len() > CERTIFICATES_MAX {
+            return Err(told(format!(
+                "[[tls.certificates]]: write at most {CERTIFICATES_MAX}"
+            )));
+        }
         crate::site::check_host("server.name", &self.server.name).map_err(told)?;
         if let Some(network) = &self.network {
             network.check().map_err(told)?;
         }
         self.time.check().map_err(told)?;
+        self.acme
+            .check(&self.server.name, &self.listen)
+            .map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
@@ -548,6 +572,7 @@ impl Settings {
                 ..Listen::default()
             },
             tls: Tls::default(),
+            acme: Acme::default(),
             login: Login {
                 plaintext: Plaintext::Loopback,
                 ..Login::default()

@@ -213,6 +213,10 @@ pub(crate) enum CertificateVerb {
     },
     /// Read the certificate files that the settings name again
     Reload,
+    /// Show every certificate in use, and when the authority of `[acme]` gives the next one
+    Status,
+    /// Order a new certificate from the authority of `[acme]` now
+    Renew,
 }
 
 #[derive(Debug, Subcommand)]
@@ -459,6 +463,8 @@ impl Verb {
                 }
             }
             Verb::Certificate(CertificateVerb::Reload) => Request::CertificateReload,
+            Verb::Certificate(CertificateVerb::Status) => Request::CertificateStatus,
+            Verb::Certificate(CertificateVerb::Renew) => Request::CertificateRenew,
             Verb::Settings(SettingsVerb::Show) => Request::SettingsShow,
             Verb::Settings(SettingsVerb::History) => Request::SettingsHistory,
             Verb::Settings(SettingsVerb::Check { file }) => {

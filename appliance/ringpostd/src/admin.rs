@@ -29,6 +29,7 @@ mod domain_dns;
 mod domains;
 pub mod doors;
 mod fsck;
+pub mod held;
 mod http;
 pub mod legs;
 pub mod limits;

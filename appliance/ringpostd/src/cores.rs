@@ -460,7 +460,7 @@ fn serve(core: &Core, go: Go) {
                 serve
             }
             // The administration's thread serves these.
-            Service::Http | Service::Https | Service::Policy => continue,
+            Service::Http | Service::Https | Service::Policy | Service::Challenge => continue,
         };
         // One for all addresses of a service: its bound is theirs together.
         let counters = counted
@@ -503,6 +503,7 @@ fn gate(serving: &Serving, service: Service) -> Gate {
         | Service::Http
         | Service::Https
         | Service::Policy
+        | Service::Challenge
         | Service::ZoneLmtp
         | Service::ZoneSmtp
         | Service::ZoneQmqp
@@ -538,6 +539,7 @@ fn refusal(service: Service) -> &'static [u8] {
         | Service::Http
         | Service::Https
         | Service::Policy
+        | Service::Challenge
         | Service::ZoneLmtp
         | Service::ZoneSmtp
         | Service::ZoneQmqp

@@ -18,6 +18,7 @@ use storage::owner::{Owner, owner};
 use storage::tallies::Tallies;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
@@ -30,7 +31,7 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, door, events, listen, notify, peers, quarantine, reports, spool,
+    apart, audit, certificate, cores, door, events, listen, notify, peers, quarantine, reports, spool,
     trace,
 };
 
@@ -77,9 +78,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
-    let tls = certificate::for_mail(&shown);
-    let shown_to_all = certificate::for_mail(&shown);
+    let tls = certificate::for_mail(&shown)?;
+    let shown_to_all = certificate::for_strangers(&shown, &settings.acme)?;
     let https = certificate::for_https(&settings, &shown)?;
+    let acme = Acme::open(&settings, &state, &shown)?;
     // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
         People::demo()?
@@ -214,9 +216,13 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         tokio::task::spawn_local(audit.clone().look_after(owner.clone()));
     }
     let ailing = owner.clone();
-    let admin = Admin::new(&serving, begun.lane, shown);
+    let admin = Admin::new(&serving, begun.lane, shown, acme.clone());
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
+    // The doors are open: an authority that looks finds its answer.
+    if let Some(acme) = acme {
+        tokio::task::spawn_local(acme.run(cores::names(&plan)));
+    }
     state.link_ringpostctl();
     if trial {
         println!("{}", trial::screen(&plan));

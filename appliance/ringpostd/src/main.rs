@@ -12,6 +12,7 @@
 //! Start reading at `daemon.rs`.
 #![forbid(unsafe_code)]
 
+mod acme;
 mod admin;
 mod apart;
 mod audit;

@@ -11,7 +11,11 @@ use std::path::Path;
 use files::{Mode, Replacement};
 
 /// The key before its certificate, as the daemon writes them: a certificate without its key is made again. The settings last.
-const FILES: [&str; 5] = [
+const FILES: [&str; 9] = [
+    "acme-account.json",
+    "acme-key.pem",
+    "acme-certificate.pem",
+    "acme-tries.json",
     "key.pem",
     "certificate.pem",
     "settings.jsonl",
@@ -128,6 +132,8 @@ mod tests {
             ("ringpost.toml", "new"),
             ("key.pem", "key"),
             ("certificate.pem", "certificate"),
+            ("acme-key.pem", "key"),
+            ("acme-certificate.pem", "certificate"),
             ("witness-v", "epoch 9"),
             ("incidents.json", "[]"),
             ("probation.json", "{}"),
@@ -150,7 +156,16 @@ mod tests {
             })
             .collect();
         names.sort();
-        assert_eq!(names, ["certificate.pem", "key.pem", "ringpost.toml"]);
+        assert_eq!(
+            names,
+            [
+                "acme-certificate.pem",
+                "acme-key.pem",
+                "certificate.pem",
+                "key.pem",
+                "ringpost.toml"
+            ]
+        );
         assert_eq!(
             fs::read_to_string(to.join("ringpost.toml")).expect("there"),
             "new"

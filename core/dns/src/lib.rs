@@ -13,7 +13,7 @@
 //! SERVFAIL or REFUSED, cannot tell an endless chain of aliases or a referral from "no records" (which would make mail bounce), bounds its
 //! cache by count, runs tasks of its own, and cannot ask with AD=1, which DANE needs.
 //!
-//! Main path: `resolver.rs` (`share.rs`: how much of it one stranger has) looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. Start
+//! Main path: `resolver.rs` (`share.rs`: how much of it one stranger has) looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. `update.rs` is the wire of a change of a zone of our own. Start
 //! reading at `Names`.
 #![forbid(unsafe_code)]
 
@@ -31,12 +31,14 @@ mod servers;
 mod share;
 mod table;
 mod transport;
+mod update;
 
 pub use exchangers::{Exchanger, Exchangers};
 pub use question::{Kind, Value};
 pub use resolver::{Patience, Resolver};
 pub use servers::Servers;
 pub use table::Table;
+pub use update::{TextUpdate, read_update_reply};
 
 /// What a mail server asks of the domain name system. Clones ask the same one.
 pub trait Names: Clone + 'static {

@@ -82,6 +82,16 @@ const NAME_SERVERS: &[Package] = &[
         name: "knot",
         proof: "/usr/sbin/knotd",
     },
+    // Shows the certificate that a server shows.
+    Package {
+        name: "openssl",
+        proof: "openssl",
+    },
+    // An authority that gives certificates to tests (ACME).
+    Package {
+        name: "pebble",
+        proof: "pebble",
+    },
     // Checks signatures.
     Package {
         name: "unbound",

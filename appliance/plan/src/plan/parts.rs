@@ -41,6 +41,8 @@ pub enum Service {
     Http,
     Https,
     Policy,
+    /// Answers to an authority that asks whether a name is ours (ACME).
+    Challenge,
     /// For nodes of the inbound zone.
     ZoneLmtp,
     ZoneSmtp,
@@ -90,6 +92,7 @@ impl Service {
         Service::Http,
         Service::Https,
         Service::Policy,
+        Service::Challenge,
         Service::ZoneLmtp,
         Service::ZoneSmtp,
         Service::ZoneQmqp,
@@ -110,6 +113,7 @@ impl Service {
             Service::Http => "http",
             Service::Https => "https",
             Service::Policy => "policy",
+            Service::Challenge => "challenge",
             Service::ZoneLmtp => "zone_lmtp",
             Service::ZoneSmtp => "zone_smtp",
             Service::ZoneQmqp => "zone_qmqp",
@@ -133,7 +137,7 @@ impl Service {
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 Some(Zone::Storage)
             }
-            Service::Http | Service::Https | Service::Policy => None,
+            Service::Http | Service::Https | Service::Policy | Service::Challenge => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ::admin::acme::{CertificateStatus, HeldLine};
 use ::admin::certificate;
 use ::admin::limits::WHO_CHARS_MAX;
 use ::admin::reply::CertificateLine;
@@ -11,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use crate::acme::Acme;
+use crate::admin::held::Source;
 use crate::admin::shared::{Admin, Refused, document};
 
 /// Performs a request about the certificate.
@@ -19,9 +22,38 @@ pub(crate) fn perform(admin: &Admin, request: Request) -> Result<Value, Refused>
         Request::CertificateShow => {}
         Request::CertificateSet { chain, key, yes } => set(admin, &chain, &key, yes)?,
         Request::CertificateReload => reload(admin)?,
+        Request::CertificateStatus => return document(&status(admin)),
+        Request::CertificateRenew => {
+            let none = "the settings order no certificate: write [acme] with the directory of an authority";
+            admin.acme().ok_or(none)?.renew()?;
+            return document(&status(admin));
+        }
         _ => return Err("not about the certificate".into()),
     }
     document(&list(admin)?)
+}
+
+/// Every certificate in use, and how the order is.
+fn status(admin: &Admin) -> CertificateStatus {
+    let now_s = certificate::now_s();
+    let line = |source: Source| {
+        let ends_s = certificate::ends_s(&source.chain).unwrap_or(0);
+        HeldLine {
+            names: certificate::facts_of(&source.chain).map_or_else(Vec::new, |facts| facts.names),
+            source: source.name,
+            ends_s: ends_s.max(0).cast_unsigned(),
+            days_left: (ends_s - now_s).div_euclid(24 * 60 * 60),
+        }
+    };
+    CertificateStatus {
+        certificates: admin
+            .certificate()
+            .sources()
+            .into_iter()
+            .map(line)
+            .collect(),
+        acme: admin.acme().map(Acme::line),
+    }
 }
 
 /// What clients are shown, and what other nodes are.

@@ -22,8 +22,11 @@ use crate::admin::caller::Caller;
 use crate::admin::limits::HTTP_IDLE;
 use crate::admin::shared::Admin;
 use crate::admin::{autoconfig, certificates, policies, remote};
+use crate::certificate::ACME_TLS;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// RFC 8555 §8.3.
+const CHALLENGE: &str = "/.well-known/acme-challenge/";
 const JSON: &str = "application/json";
 const XML: &str = "text/xml; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -75,6 +78,8 @@ async fn connection(
     match acceptor {
         None => requests((admin, of), stream, None).await,
         Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
+            // RFC 8737 §3: the look is over with the handshake.
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {}
             Ok(Ok(stream)) => {
                 // The handshake verified it against the configured authority, or it would have failed.
                 let shown = stream.get_ref().1.peer_certificates();
@@ -102,6 +107,7 @@ async fn requests(
         async move {
             Ok::<_, Infallible>(match of {
                 Service::Policy => fetched(&admin, request).await,
+                Service::Challenge => looked(&admin, &request),
                 _ => respond(&admin, request, certified.as_deref()).await,
             })
         }
@@ -110,7 +116,7 @@ async fn requests(
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_IDLE)
         // A stranger asks once, and gives its place back.
-        .keep_alive(of != Service::Policy)
+        .keep_alive(!matches!(of, Service::Policy | Service::Challenge))
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
@@ -175,6 +181,20 @@ async fn fetched(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
         Ok(Some(text)) => response(StatusCode::OK, kind, text),
         Ok(None) => response(StatusCode::NOT_FOUND, PLAIN, "not here\n".into()),
         Err(_) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "later\n".into()),
+    }
+}
+
+/// What an authority looks for under one of our names (RFC 8555 §8.3): there only while an order is under way.
+fn looked(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let token = request.uri().path().strip_prefix(CHALLENGE);
+    let found = token.filter(|_| is_read).and_then(|token| {
+        let acme = admin.acme()?;
+        acme.answers().text(token)
+    });
+    match found {
+        Some(text) => response(StatusCode::OK, "application/octet-stream", text),
+        None => response(StatusCode::NOT_FOUND, PLAIN, "not here\n".into()),
     }
 }
 

@@ -107,9 +107,11 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         }
         Request::Metrics => Ok(admin.open_metrics().await.into()),
         Request::Disks | Request::Network => machine::perform(admin, request).await,
-        Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
-            certificates::perform(admin, request)
-        }
+        Request::CertificateShow
+        | Request::CertificateSet { .. }
+        | Request::CertificateReload
+        | Request::CertificateStatus
+        | Request::CertificateRenew => certificates::perform(admin, request),
         Request::SettingsShow
         | Request::SettingsHistory
         | Request::SettingsCheck { .. }

@@ -20,7 +20,9 @@ use storage::outgoing::Outgoing;
 use storage::owner::{Busy, Owner};
 use volume::Volume;
 
+use crate::acme::Acme;
 use crate::admin::counters::Metrics;
+use crate::admin::held::Certificate;
 use crate::engine::Whose;
 use crate::peers::Own;
 use crate::serving::Serving;
@@ -31,16 +33,6 @@ pub type Refused = String;
 /// An answer as it is sent; `()` is `null`.
 pub(crate) fn document<T: Serialize + ?Sized>(value: &T) -> Result<Value, Refused> {
     serde_json::to_value(value).map_err(|error| format!("cannot write the answer: {error}"))
-}
-
-/// The certificate that TLS listeners show.
-pub trait Certificate: Send + Sync {
-    /// DER, the server's own first.
-    fn chain(&self) -> Vec<Vec<u8>>;
-    /// Keeps and shows another one, both PEM. `Err`: one sentence, and nothing changed.
-    fn replace(&self, chain: &str, key: &str) -> Result<(), String>;
-    /// Reads the files again.
-    fn reload(&self) -> Result<(), String>;
 }
 
 /// Everything administration works with. Clones share it.
@@ -69,6 +61,8 @@ struct Shared {
     receive_memory: Budget,
     /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
+    /// What orders a certificate; `None`: nothing does.
+    acme: Option<Arc<Acme>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -85,6 +79,7 @@ impl Admin {
         serving: &Serving,
         spool: Result<SpoolLane, String>,
         certificate: Arc<dyn Certificate>,
+        acme: Option<Arc<Acme>>,
     ) -> Admin {
         let shared = Shared {
             plan: serving.plan.clone(),
@@ -96,6 +91,7 @@ impl Admin {
             logins: serving.logins.clone(),
             receive_memory: serving.memory.receiving.clone(),
             certificate,
+            acme,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             own: serving.peers.as_ref().map(|peers| peers.own.clone()),
@@ -152,6 +148,11 @@ impl Admin {
 
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
+    }
+
+    /// `None`: the settings order no certificate.
+    pub(crate) fn acme(&self) -> Option<&Acme> {
+        self.shared.acme.as_deref()
     }
 
     pub(crate) fn leaves(&self) -> Option<&Route> {

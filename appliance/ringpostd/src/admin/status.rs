@@ -12,6 +12,7 @@ use inbound::afar;
 use plan::Service;
 use runtime::SessionHost;
 
+use crate::acme::Acme;
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, machine, spool, volume};
 
@@ -75,10 +76,13 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             alarms.extend(spool.iter().flat_map(spool::alarms));
             alarms.extend(admin.afar().and_then(alarm_of_nodes));
             alarms.extend(probation_alarm);
-            alarms.extend(certificate::alarm(
-                &admin.certificate().chain(),
-                certificate::now_s(),
-            ));
+            let sources = admin.certificate().sources();
+            alarms.extend(
+                sources
+                    .iter()
+                    .filter_map(|one| one.alarm(certificate::now_s())),
+            );
+            alarms.extend(admin.acme().and_then(Acme::alarm));
             let of_node = admin.own().map(|own| own.chain());
             alarms.extend(
                 of_node.and_then(|chain| certificate::alarm_of_node(&chain, certificate::now_s())),

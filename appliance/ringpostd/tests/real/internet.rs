@@ -20,7 +20,7 @@ const MX: &str = "127.25.25.25";
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 
 /// A program that is stopped when the story is over.
-pub(crate) struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Program {
 }
 
 /// Starts `command` and waits until it says `ready` on its standard error.
-fn start(command: &mut Command, ready: &'static str) -> Program {
+pub(crate) fn start(command: &mut Command, ready: &'static str) -> Program {
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -6,6 +6,7 @@
 //! Start reading at `daemon.rs` (start, READY, kill) and `ledger.rs` (what was acknowledged, what is there).
 #![forbid(unsafe_code)]
 
+mod acme;
 mod apart;
 mod appliance;
 mod authentic;

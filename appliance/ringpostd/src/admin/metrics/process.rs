@@ -79,6 +79,16 @@ impl Admin {
             "Reports the time at which the TLS certificate in use expires, in seconds since 1970.",
             ends.map(|ends| (Labels::new(), ends.max(0).cast_unsigned())),
         );
+        let sources = self.certificate().sources();
+        let now_s = certificate::now_s();
+        page.gauges(
+            "ringpost_certificate_left_seconds",
+            "Reports the time until each TLS certificate in use expires, in seconds; 0 means that it has expired.",
+            sources.into_iter().filter_map(|source| {
+                let left = certificate::ends_s(&source.chain)? - now_s;
+                Some((vec![("certificate", source.name)], left.max(0).cast_unsigned()))
+            }),
+        );
     }
 
     /// What is in memory, beside what the plan gives it. The rest of it is buffers of sessions and batches, and pages that the
