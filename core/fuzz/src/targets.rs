@@ -3,6 +3,7 @@
 mod auth;
 mod directory;
 mod disk;
+mod deflate;
 mod imap;
 mod mailbox;
 mod pop3;
@@ -81,6 +82,13 @@ pub static TARGETS: &[Target] = &[
         seeds: imap::response_seeds,
         words: imap::WORDS,
         runs: 300_000,
+    },
+    Target {
+        name: "imap-deflate",
+        run: deflate::stream,
+        seeds: deflate::seeds,
+        words: deflate::WORDS,
+        runs: 100_000,
     },
     Target {
         name: "pop3",

@@ -41,6 +41,8 @@ pub enum Body {
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// RFC 2342. There are personal mailboxes only.
     Namespace,
+    /// RFC 4978. The session asks its caller for memory first.
+    Compress,
     /// RFC 9051 §6.3.2; `read_only` is EXAMINE (§6.3.3).
     /// `condstore` and `resync` are RFC 7162 §3.1.8 and §3.2.5.
     Select {

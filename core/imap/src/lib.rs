@@ -13,6 +13,7 @@
 pub mod client;
 pub mod command;
 pub mod date;
+pub mod deflate;
 pub mod fetch;
 pub mod limits;
 pub mod list;

@@ -54,6 +54,19 @@ pub const ID_FIELD_BYTES_MAX: usize = 30;
 /// Octets of a value.
 pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
+/// COMPRESS: bytes packed at once. Deflate looks back 32 KiB, so larger pieces gain little; each takes a millisecond.
+pub const PACKED_BYTES_MAX: usize = 64 * 1_024;
+/// COMPRESS: bytes that one step expands to, before they are looked at.
+pub const EXPANDED_BYTES_MAX: usize = 16 * 1_024;
+/// COMPRESS: what one connection's `Inflater` takes: a window of 32 KiB and tables.
+pub const INFLATER_BYTES: usize = 48 * 1_024;
+/// COMPRESS: what the `Deflater` of a core takes: hashes and chains of its window, codes that wait.
+pub const DEFLATER_BYTES: usize = 384 * 1_024;
+/// COMPRESS: commands expand to at most so many times what arrives. Deflate reaches 1,032; a thousand FETCHes in a row reach 20.
+pub const BOMB_RATIO: usize = 100;
+/// COMPRESS: and to so much more, for a command that repeats itself.
+pub const BOMB_BYTES_MIN: usize = 1_024 * 1_024;
+
 const _: () = assert!(COMMAND_BYTES_MAX >= 8_000);
 // Each octet escaped, quotes and spaces between; then the tag and the word.
 const _: () = assert!(

@@ -5,6 +5,7 @@
 
 mod fetch;
 mod list;
+mod more;
 mod search;
 mod select;
 mod words;
@@ -114,6 +115,7 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "ENABLE" => enable(words)?,
         "ID" => id(words)?,
         "NAMESPACE" => Body::Namespace,
+        "COMPRESS" => more::compress(words)?,
         "SELECT" | "EXAMINE" => {
             let mailbox = spaced_mailbox(words)?;
             let (condstore, resync) = select::parameters(words)?;

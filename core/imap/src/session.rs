@@ -5,6 +5,7 @@
 //! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
 mod login;
+mod more;
 
 use crate::command::{Body, Command};
 use crate::limits::{
@@ -67,6 +68,8 @@ pub enum Event {
     },
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
+    /// COMPRESS: take memory for it and call `compressed` or `compression_refused`.
+    Compress { tag: Box<str> },
     /// Allowed in this state; the caller answers it. `bytes` hold the message of an APPEND.
     Perform { command: Command, bytes: Vec<u8> },
     /// `+` is in `out`: report changes until `IdleEnded`.
@@ -113,6 +116,8 @@ pub struct Session {
     login_failures: u32,
     /// See `take_saved_lost`.
     saved_lost: bool,
+    /// COMPRESS has begun (RFC 4978).
+    compressed: bool,
 }
 
 impl Session {
@@ -131,6 +136,7 @@ impl Session {
             bad_commands: 0,
             login_failures: 0,
             saved_lost: false,
+            compressed: false,
         }
     }
 
@@ -218,6 +224,7 @@ impl Session {
              SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT CONDSTORE QRESYNC APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
+        self.put_more(&mut words);
         words
     }
 
@@ -359,6 +366,7 @@ impl Session {
             | B::Lsub { .. }
             | B::Status { .. }
             | B::Append { .. }
+            | B::Compress
             | B::Idle => Needs::Login,
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
@@ -415,6 +423,7 @@ impl Session {
                 None
             }
             Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
+            Body::Compress => self.on_compress(tag, out),
             Body::StartTls => self.on_starttls(&tag, out),
             Body::Login { user, password } => {
                 if !self.may_log_in() {

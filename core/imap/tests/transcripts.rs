@@ -92,6 +92,11 @@ fn answer(session: &mut Session, really: &mut String) {
                 *really += "D: start TLS\n";
                 session.tls_started();
             }
+            Event::Compress { tag } => {
+                *really += "D: compress\n";
+                session.compressed(&tag, &mut out);
+                flush(&mut out, really);
+            }
             Event::Idle => *really += "D: idle\n",
             Event::IdleEnded { tag } => *really += &format!("D: idle ended {tag}\n"),
             Event::Perform { command, bytes } => {

@@ -10,6 +10,7 @@ mod apart;
 mod appliance;
 mod authentic;
 mod clients;
+mod compress;
 mod connect;
 mod crash;
 mod daemon;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub use crate::limits::*;
+pub use imap::limits::{DEFLATER_BYTES, INFLATER_BYTES};
 
 /// Before login a client has this long for each line: it has the password at hand.
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);

@@ -227,6 +227,7 @@ impl<K: Ask> Imap<K> {
             | Body::Login { .. }
             | Body::Id(_)
             | Body::Namespace
+            | Body::Compress
             | Body::Idle => unreachable!("the session answers these itself"),
         })
     }

@@ -30,6 +30,7 @@ fn start_with(
             reading: Budget::new(1 << 20),
             sending: Budget::new(1 << 20),
             receiving,
+            compressing: Budget::new(1 << 20),
         };
         let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {

@@ -1,6 +1,7 @@
 //! Whole sessions, of IMAP with a file for each command, of POP3, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
+mod compress;
 mod condstore;
 mod copy;
 mod create;

@@ -415,6 +415,18 @@ impl Session {
         self.peer.send(text.as_bytes()).await.expect("it reads");
     }
 
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.peer.send(bytes).await.expect("it reads");
+    }
+
+    /// What comes next, whatever it is; at least a byte, unless the session ended.
+    pub async fn some(&mut self) -> Vec<u8> {
+        if self.input.is_empty() {
+            self.peer.receive(&mut self.input, 4_096).await;
+        }
+        std::mem::take(&mut self.input)
+    }
+
     /// The lines up to the tagged one; that without its tag.
     pub async fn answer(&mut self) -> Vec<String> {
         let mut lines = Vec::new();

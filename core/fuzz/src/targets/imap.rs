@@ -148,7 +148,8 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                     }
                 }
                 Event::Idle | Event::IdleEnded { .. } => {}
-                Event::StartTls | Event::Close => {
+                // What follows is another stream.
+                Event::StartTls | Event::Compress { .. } | Event::Close => {
                     events.push(format!("{event:?}"));
                     return (events, sent);
                 }

@@ -36,6 +36,7 @@ impl Line<'_> {
             Body::StartTls => self.word("STARTTLS"),
             Body::Namespace => self.word("NAMESPACE"),
             Body::Idle => self.word("IDLE"),
+            Body::Compress => self.word("COMPRESS DEFLATE"),
             Body::Check => self.word("CHECK"),
             Body::Close => self.word("CLOSE"),
             Body::Unselect => self.word("UNSELECT"),
