@@ -16,6 +16,7 @@
 pub mod choose;
 pub mod descriptors;
 pub mod door;
+pub mod imap;
 pub mod limits;
 pub mod load;
 pub mod machine;

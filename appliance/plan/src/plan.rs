@@ -13,6 +13,7 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
+use crate::imap::Hide;
 use crate::quarantine::QuarantinePlan;
 use crate::reports::ReportsPlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
@@ -74,6 +75,9 @@ pub struct Plan {
     /// What is kept apart.
     #[serde(default)]
     pub quarantine: QuarantinePlan,
+    /// Capabilities of IMAP that some are not offered.
+    #[serde(default)]
+    pub imap_hide: Vec<Hide>,
     /// Zones on other machines.
     #[serde(default)]
     pub zones: ZonesPlan,
@@ -226,6 +230,7 @@ impl Plan {
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
             quarantine: settings.quarantine.plan(),
+            imap_hide: settings.imap.hide.clone(),
             zones: settings.zones_plan(),
             reports: settings.reports.plan(&settings.server.name),
             name_servers: settings.dns.servers.clone(),

@@ -25,7 +25,9 @@ pub mod limits;
 mod messages;
 mod mode;
 mod numbering;
+mod object;
 mod perform;
+mod quota;
 mod recent;
 mod resync;
 mod rows;
@@ -54,6 +56,7 @@ use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
 pub use crate::memory::Memory;
+pub use ::imap::hide::Hide;
 use crate::pieces::Damages;
 
 use fault::Failure;
@@ -70,6 +73,8 @@ pub struct Settings {
     /// Passwords are taken without TLS from peers on the loopback (trial mode).
     pub login_on_loopback: bool,
     pub append_bytes_max: usize,
+    /// Capabilities that some clients or accounts are not offered.
+    pub hide: Arc<[Hide]>,
 }
 
 /// What a core's IMAP sessions did since start. Written by that core, read by any thread.
@@ -170,7 +175,8 @@ impl<K: Ask> Imap<K> {
             login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
             append_bytes_max: settings.append_bytes_max,
         };
-        let session = Session::new(policy, connection.tls().is_some());
+        let mut session = Session::new(policy, connection.tls().is_some());
+        session.hiding(settings.hide.clone());
         self.serve_session(settings, session, connection).await;
     }
 
@@ -423,6 +429,7 @@ impl<K: Ask> Imap<K> {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), account = %account.address, "Logged in");
                 client.account = Some(account.id);
+                client.session.belongs_to(&account.address.to_string());
                 client.session.logged_in(tag, &mut client.out);
                 connection.deadline(self.silences.logged_in + SILENCE_GRACE);
                 Ok(())

@@ -43,6 +43,17 @@ pub enum Body {
     Namespace,
     /// RFC 4978. The session asks its caller for memory first.
     Compress,
+    /// RFC 9208 §4.2; the name of a quota root.
+    GetQuota(Vec<u8>),
+    /// RFC 9208 §4.3; a mailbox, which need not exist.
+    GetQuotaRoot(Box<str>),
+    /// RFC 9208 §4.1. The session refuses it: administrators set limits.
+    SetQuota {
+        root: Vec<u8>,
+        limits: Vec<(Box<str>, u64)>,
+    },
+    /// RFC 8437: back to the state before the login.
+    Unauthenticate,
     /// RFC 9051 §6.3.2; `read_only` is EXAMINE (§6.3.3).
     /// `condstore` and `resync` are RFC 7162 §3.1.8 and §3.2.5.
     Select {
@@ -229,7 +240,8 @@ pub struct ListRequest {
     pub return_status: Vec<StatusItem>,
 }
 
-/// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162).
+/// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162,
+/// DELETED-STORAGE RFC 9208, MAILBOXID RFC 8474).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusItem {
     Messages,
@@ -241,11 +253,13 @@ pub enum StatusItem {
     Size,
     HighestModSeq,
     AppendLimit,
+    DeletedStorage,
+    MailboxId,
 }
 
 impl StatusItem {
     /// Every item, for the parser.
-    pub const ALL: [StatusItem; 9] = [
+    pub const ALL: [StatusItem; 11] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -255,6 +269,8 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::HighestModSeq,
         StatusItem::AppendLimit,
+        StatusItem::DeletedStorage,
+        StatusItem::MailboxId,
     ];
 
     /// The item's word on the wire.
@@ -269,6 +285,8 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::AppendLimit => "APPENDLIMIT",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
+            StatusItem::MailboxId => "MAILBOXID",
         }
     }
 }

@@ -15,6 +15,9 @@ pub enum FetchItem {
     Rfc822Size,
     /// RFC 7162 §3.1.4.2.
     ModSeq,
+    /// RFC 8474 §5.1 and §5.2.
+    EmailId,
+    ThreadId,
     Envelope,
     /// BODY without a section: BODYSTRUCTURE without extension data.
     BodyStructureBasic,
@@ -86,6 +89,8 @@ impl FetchItem {
                 | FetchItem::InternalDate
                 | FetchItem::Rfc822Size
                 | FetchItem::ModSeq
+                | FetchItem::EmailId
+                | FetchItem::ThreadId
                 | FetchItem::Rfc822
         ) && !self.is_whole_message()
     }
@@ -97,7 +102,9 @@ impl FetchItem {
             | FetchItem::Flags
             | FetchItem::InternalDate
             | FetchItem::Rfc822Size
-            | FetchItem::ModSeq => false,
+            | FetchItem::ModSeq
+            | FetchItem::EmailId
+            | FetchItem::ThreadId => false,
             // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
             FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
                 summary.is_none_or(|summary| !summary.complete)

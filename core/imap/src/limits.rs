@@ -54,6 +54,12 @@ pub const ID_FIELD_BYTES_MAX: usize = 30;
 /// Octets of a value.
 pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
+/// RFC 8474 §7: octets of an object identifier.
+pub const OBJECT_ID_BYTES_MAX: usize = 255;
+/// Resources in one SETQUOTA: RFC 9208 §5 has four.
+pub const QUOTA_LIMITS_MAX: usize = 16;
+/// Octets of a client's name (ID) that are kept to hide capabilities from it.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
 /// COMPRESS: bytes packed at once. Deflate looks back 32 KiB, so larger pieces gain little; each takes a millisecond.
 pub const PACKED_BYTES_MAX: usize = 64 * 1_024;
 /// COMPRESS: bytes that one step expands to, before they are looked at.

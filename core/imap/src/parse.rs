@@ -116,6 +116,10 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "ID" => id(words)?,
         "NAMESPACE" => Body::Namespace,
         "COMPRESS" => more::compress(words)?,
+        "GETQUOTA" => more::get_quota(words)?,
+        "GETQUOTAROOT" => Body::GetQuotaRoot(spaced_mailbox(words)?),
+        "SETQUOTA" => more::set_quota(words)?,
+        "UNAUTHENTICATE" => Body::Unauthenticate,
         "SELECT" | "EXAMINE" => {
             let mailbox = spaced_mailbox(words)?;
             let (condstore, resync) = select::parameters(words)?;

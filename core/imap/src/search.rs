@@ -11,6 +11,7 @@ use mail::summary::{EnvelopeFields, Summary};
 use mail::{Flags, InternalDate, ModSeq, SystemFlags, header, text};
 
 use crate::date::internal_day;
+use crate::object::EmailId;
 use crate::sequence::{self, SequenceSet};
 
 use needle::{Needle, Needles};
@@ -54,6 +55,10 @@ pub enum SearchKey {
     Smaller(u32),
     /// RFC 7162 §3.1.5: changed with it or after it. A message has one modification sequence for all its flags.
     ModSeq(ModSeq),
+    /// RFC 8474 §6: the message has this EMAILID.
+    EmailId(Box<str>),
+    /// RFC 8474 §6. No message has a THREADID here.
+    ThreadId(Box<str>),
     /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
     Envelope {
         /// Which field.
@@ -146,6 +151,8 @@ pub struct Row<'a> {
     pub size_bytes: u32,
     /// RFC 7162.
     pub modseq: ModSeq,
+    /// RFC 8474.
+    pub email_id: EmailId,
 }
 
 /// What was read of it so far.
@@ -342,6 +349,8 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         SearchKey::Larger(bytes) => (row.size_bytes > *bytes).into(),
         SearchKey::Smaller(bytes) => (row.size_bytes < *bytes).into(),
         SearchKey::ModSeq(least) => (row.modseq >= *least).into(),
+        SearchKey::EmailId(id) => (row.email_id.text() == **id).into(),
+        SearchKey::ThreadId(_) => Verdict::No,
         SearchKey::All
         | SearchKey::And(_)
         | SearchKey::Or(_)

@@ -8,6 +8,7 @@ mod login;
 mod more;
 
 use crate::command::{Body, Command};
+use crate::hide::Hidden;
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
     ID_COMMAND_BYTES_MAX, REPLIES_BYTES_MAX,
@@ -118,6 +119,8 @@ pub struct Session {
     saved_lost: bool,
     /// COMPRESS has begun (RFC 4978).
     compressed: bool,
+    /// What this client is not offered.
+    hiding: Hidden,
 }
 
 impl Session {
@@ -137,6 +140,7 @@ impl Session {
             login_failures: 0,
             saved_lost: false,
             compressed: false,
+            hiding: Hidden::default(),
         }
     }
 
@@ -207,6 +211,11 @@ impl Session {
 
     /// What is offered in the present state, without the word CAPABILITY. Before login: LOGINDISABLED where passwords need TLS.
     pub fn capabilities(&self) -> String {
+        self.hiding.shown(self.all_capabilities())
+    }
+
+    /// Hidden ones too.
+    fn all_capabilities(&self) -> String {
         let mut words = String::from("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR");
         if self.state == State::NotAuthenticated {
             if self.policy.tls_offered && !self.tls {
@@ -367,6 +376,10 @@ impl Session {
             | B::Status { .. }
             | B::Append { .. }
             | B::Compress
+            | B::GetQuota(_)
+            | B::GetQuotaRoot(_)
+            | B::SetQuota { .. }
+            | B::Unauthenticate
             | B::Idle => Needs::Login,
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
@@ -413,7 +426,8 @@ impl Session {
                 self.state = State::Logout;
                 Some(Event::Close)
             }
-            Body::Id(_) => {
+            Body::Id(pairs) => {
+                self.hiding.meet_client(&pairs);
                 self.on_id(&tag, out);
                 None
             }
@@ -424,6 +438,27 @@ impl Session {
             }
             Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
             Body::Compress => self.on_compress(tag, out),
+            Body::SetQuota { .. } => {
+                put_reply(
+                    out,
+                    &tag,
+                    Status::No,
+                    "NOPERM",
+                    "Only administrators set quotas",
+                );
+                None
+            }
+            Body::Unauthenticate if self.compressed => {
+                // RFC 8437 §4: nothing of one person may be seen through another's compressed stream.
+                put_reply(
+                    out,
+                    &tag,
+                    Status::Bad,
+                    "",
+                    "UNAUTHENTICATE is not allowed on a compressed connection",
+                );
+                self.count_bad(out)
+            }
             Body::StartTls => self.on_starttls(&tag, out),
             Body::Login { user, password } => {
                 if !self.may_log_in() {
@@ -480,6 +515,9 @@ impl Session {
         // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
         let mut enabled = String::new();
         for capability in &capabilities {
+            if self.hiding.hides(capability) {
+                continue;
+            }
             let slot = match &capability[..] {
                 "IMAP4REV2" => &mut self.rev2,
                 "UTF8=ACCEPT" => &mut self.utf8,

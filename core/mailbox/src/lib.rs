@@ -84,6 +84,15 @@ pub use watch::Watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(pub u64);
 
+/// What an account's messages take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// RFC822.SIZE of all of them.
+    pub used_bytes: u64,
+    /// 0: no limit.
+    pub quota_bytes: u64,
+}
+
 /// Why an operation on mailboxes failed. The texts are shown to the people behind the clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailboxFault {

@@ -6,6 +6,7 @@ use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
+use super::limits::SILENCE_GRACE;
 use super::mode::Mode;
 use super::selected::{Expunges, Selected};
 use super::{Client, Done, End, Imap, fetch, folders, messages};
@@ -149,6 +150,20 @@ impl<K: Ask> Imap<K> {
             Body::Status { mailbox, items } => {
                 self.on_status(account, &mailbox, &items, &shown, out).await
             }
+            Body::GetQuota(root) => self.on_get_quota(account, &root, out).await,
+            Body::GetQuotaRoot(mailbox) => {
+                self.on_get_quota_root(account, &mailbox, names, out).await
+            }
+            Body::Unauthenticate => {
+                client.selected = None;
+                client.account = None;
+                client.session.unauthenticated();
+                connection.deadline(self.silences.before_login + SILENCE_GRACE);
+                Ok(Done {
+                    code: format!("CAPABILITY {}", client.session.capabilities()),
+                    text: "Logged out; log in again",
+                })
+            }
             Body::Append {
                 mailbox,
                 flags,
@@ -228,6 +243,7 @@ impl<K: Ask> Imap<K> {
             | Body::Id(_)
             | Body::Namespace
             | Body::Compress
+            | Body::SetQuota { .. }
             | Body::Idle => unreachable!("the session answers these itself"),
         })
     }

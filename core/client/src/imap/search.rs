@@ -21,6 +21,7 @@ use super::limits::{
     SUMMARIES_PER_READ_MAX,
 };
 use super::numbering::Numbering;
+use super::object::email_id;
 use super::recent::Recent;
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
@@ -193,6 +194,7 @@ impl Search {
             internal_date: message.internal_date,
             size_bytes: message.size_bytes,
             modseq: message.modseq,
+            email_id: email_id(message),
         }
     }
 

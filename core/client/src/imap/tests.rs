@@ -44,6 +44,7 @@ fn start_with(
                     tls: None,
                     login_on_loopback: true,
                     append_bytes_max: 1_000,
+                    hide: [].into(),
                 };
                 let mut session = Session::new(Policy::default(), false);
                 if logged_in {

@@ -15,6 +15,7 @@ use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
 use device::DeviceIndex;
 use device::sim::SimWorld;
+use imap::hide::Hide;
 use inbound::receive::inspect::Policy;
 use inbound::receive::{Ids, Inspect, Inspector};
 use lessons::Lessons;
@@ -124,6 +125,8 @@ pub struct Rig {
     alice: AccountId,
     /// Addresses of logins that failed.
     pub failed: Arc<Mutex<Vec<IpAddr>>>,
+    /// What IMAP clients are not offered.
+    pub hide: Arc<[Hide]>,
 }
 
 /// Runs `story` on a new machine, on virtual time.
@@ -209,6 +212,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
             failed,
+            hide: [].into(),
         };
         story(rig).await;
     });
@@ -232,12 +236,13 @@ impl Rig {
     pub async fn connect(&self) -> Session {
         let from = ([127, 0, 0, 1], 1024).into();
         let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
-        let imap = self.imap.clone();
+        let (imap, hide) = (self.imap.clone(), self.hide.clone());
         self.host.spawn(Box::pin(async move {
             let settings = Settings {
                 tls: None,
                 login_on_loopback: true,
                 append_bytes_max: 100_000,
+                hide,
             };
             imap.serve(&settings, connection).await;
         }));

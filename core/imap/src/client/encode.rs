@@ -37,6 +37,27 @@ impl Line<'_> {
             Body::Namespace => self.word("NAMESPACE"),
             Body::Idle => self.word("IDLE"),
             Body::Compress => self.word("COMPRESS DEFLATE"),
+            Body::Unauthenticate => self.word("UNAUTHENTICATE"),
+            Body::GetQuota(root) => {
+                self.word("GETQUOTA ");
+                self.string(root);
+            }
+            Body::GetQuotaRoot(mailbox) => {
+                self.word("GETQUOTAROOT ");
+                self.mailbox(mailbox);
+            }
+            Body::SetQuota { root, limits } => {
+                self.word("SETQUOTA ");
+                self.string(root);
+                self.word(" (");
+                for (index, (resource, limit)) in limits.iter().enumerate() {
+                    self.word(if index == 0 { "" } else { " " });
+                    self.word(resource);
+                    self.word(" ");
+                    put_number(self.out, *limit);
+                }
+                self.word(")");
+            }
             Body::Check => self.word("CHECK"),
             Body::Close => self.word("CLOSE"),
             Body::Unselect => self.word("UNSELECT"),
@@ -414,6 +435,14 @@ impl Line<'_> {
                 self.word("MODSEQ ");
                 put_number(self.out, modseq.0);
             }
+            SearchKey::EmailId(id) => {
+                self.word("EMAILID ");
+                self.word(id);
+            }
+            SearchKey::ThreadId(id) => {
+                self.word("THREADID ");
+                self.word(id);
+            }
             SearchKey::Envelope { field, text } => {
                 self.word(field.word());
                 self.word(" ");
@@ -449,6 +478,8 @@ impl Line<'_> {
             FetchItem::InternalDate => self.word("INTERNALDATE"),
             FetchItem::Rfc822Size => self.word("RFC822.SIZE"),
             FetchItem::ModSeq => self.word("MODSEQ"),
+            FetchItem::EmailId => self.word("EMAILID"),
+            FetchItem::ThreadId => self.word("THREADID"),
             FetchItem::Envelope => self.word("ENVELOPE"),
             FetchItem::BodyStructureBasic => self.word("BODY"),
             FetchItem::BodyStructure => self.word("BODYSTRUCTURE"),

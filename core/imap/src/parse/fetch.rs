@@ -85,6 +85,8 @@ fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
         "INTERNALDATE" => I::InternalDate,
         "RFC822.SIZE" => I::Rfc822Size,
         "MODSEQ" => I::ModSeq,
+        "EMAILID" => I::EmailId,
+        "THREADID" => I::ThreadId,
         "ENVELOPE" => I::Envelope,
         "BODYSTRUCTURE" => I::BodyStructure,
         "RFC822" => I::Rfc822,

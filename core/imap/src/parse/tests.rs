@@ -320,6 +320,8 @@ fn item() -> impl Strategy<Value = FetchItem> {
             I::InternalDate,
             I::Rfc822Size,
             I::ModSeq,
+            I::EmailId,
+            I::ThreadId,
             I::Envelope,
             I::BodyStructureBasic,
             I::BodyStructure,
@@ -408,11 +410,23 @@ fn any_body() -> impl Strategy<Value = Body> {
             Body::StartTls,
             Body::Namespace,
             Body::Idle,
+            Body::Compress,
+            Body::Unauthenticate,
             Body::Check,
             Body::Close,
             Body::Unselect
         ]),
         (bytes(), bytes()).prop_map(|(user, password)| Body::Login { user, password }),
+        bytes().prop_map(Body::GetQuota),
+        name().prop_map(Body::GetQuotaRoot),
+        (
+            bytes(),
+            prop::collection::vec(
+                ("[A-Z]{1,9}".prop_map(Box::<str>::from), 0..=i64::MAX as u64),
+                0..3
+            )
+        )
+            .prop_map(|(root, limits)| Body::SetQuota { root, limits }),
         prop::option::of(bytes()).prop_map(|initial| Body::Authenticate {
             mechanism: "PLAIN".into(),
             initial

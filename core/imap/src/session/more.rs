@@ -1,16 +1,43 @@
 //! What the smaller extensions add to a session.
 
+use std::sync::Arc;
+
+use crate::hide::{Hidden, Hide};
 use crate::respond::{Status, put_reply};
 
-use super::{Event, Session};
+use super::{Event, Session, State};
 
 impl Session {
     /// The capabilities of this file, each with a blank in front.
     pub(super) fn put_more(&self, words: &mut String) {
         // RFC 4978 §3: it is not offered again.
         if !self.compressed {
-            words.push_str(" COMPRESS=DEFLATE");
+            words.push_str(" COMPRESS=DEFLATE UNAUTHENTICATE");
         }
+        words.push_str(" QUOTA QUOTA=RES-STORAGE OBJECTID");
+    }
+
+    /// Capabilities that some clients are not offered: known before anything is said.
+    pub fn hiding(&mut self, rules: Arc<[Hide]>) {
+        self.hiding = Hidden::new(rules);
+    }
+
+    /// Before `logged_in`: whose mailboxes these are, for the same.
+    pub fn belongs_to(&mut self, account: &str) {
+        self.hiding.meet_account(account);
+    }
+
+    /// RFC 8437 §2: as after the greeting, except that TLS goes on. What was refused so far still counts: a stranger who has an account gets
+    /// no more tries by it.
+    pub fn unauthenticated(&mut self) {
+        assert!(!self.compressed, "it is refused then");
+        self.state = State::NotAuthenticated;
+        self.rev2 = false;
+        self.utf8 = false;
+        self.condstore = false;
+        self.qresync = false;
+        self.saved_lost = false;
+        self.hiding.forget_account();
     }
 
     /// RFC 4978 §3: once for a connection.

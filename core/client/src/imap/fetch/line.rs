@@ -17,6 +17,7 @@ use mailbox::{MailboxFault, Message};
 
 use super::super::fault::Failure;
 use super::super::limits::*;
+use super::super::object::email_id;
 use super::Wanted;
 use super::decode::Encoding;
 use super::stream::Source;
@@ -176,6 +177,13 @@ impl FetchLine<'_> {
                 put_number(self.out, message.modseq.0);
                 put(self.out, ")");
             }
+            FetchItem::EmailId => {
+                put(self.out, "EMAILID (");
+                put(self.out, &email_id(message).text());
+                put(self.out, ")");
+            }
+            // RFC 8474 §5.2: NIL where threads are not kept.
+            FetchItem::ThreadId => put(self.out, "THREADID NIL"),
             FetchItem::Envelope => {
                 put(self.out, "ENVELOPE ");
                 put_envelope(self.out, &all_known()?.envelope());
