@@ -7,13 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::descriptors::{self, DescriptorLine};
+use crate::imap::Hide;
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
-use crate::imap::Hide;
 use crate::quarantine::QuarantinePlan;
 use crate::reports::ReportsPlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::door::Door;
+use crate::imap::Imap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::plan::parts::Zone;
-use crate::imap::Imap;
 use crate::quarantine::Quarantine;
 use crate::reports::Reports;
 use crate::san::{self, Target};

@@ -671,7 +671,11 @@ fn hidden(rule: &plan::imap::Hide) -> imap::Hide {
     imap::Hide {
         client: rule.client.as_deref().map(Box::from),
         account: rule.account.as_deref().map(Box::from),
-        capabilities: rule.capabilities.iter().map(|word| word[..].into()).collect(),
+        capabilities: rule
+            .capabilities
+            .iter()
+            .map(|word| word[..].into())
+            .collect(),
     }
 }
 

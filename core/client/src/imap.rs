@@ -16,6 +16,7 @@
 //!
 //! Start reading at `converse`.
 
+mod append;
 mod fault;
 mod fetch;
 mod folders;
@@ -56,8 +57,8 @@ use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
 pub use crate::memory::Memory;
-pub use ::imap::hide::Hide;
 use crate::pieces::Damages;
+pub use ::imap::hide::Hide;
 
 use fault::Failure;
 use limits::*;

@@ -1,9 +1,9 @@
 //! What is fuzzed. Each target is one file: its seeds, its words, and what must hold for any bytes.
 
 mod auth;
+mod deflate;
 mod directory;
 mod disk;
-mod deflate;
 mod imap;
 mod mailbox;
 mod pop3;

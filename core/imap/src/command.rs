@@ -97,6 +97,19 @@ pub enum Body {
         date: Option<InternalDate>,
         message: Message,
     },
+    /// RFC 3502: several messages, all of them or none. A single one is `Append`.
+    AppendMany {
+        mailbox: Box<str>,
+        letters: Vec<Letter>,
+    },
+    /// RFC 8508: a message in the place of another one, which is expunged in the same step.
+    Replace {
+        uid: bool,
+        /// One message.
+        set: SequenceSet,
+        mailbox: Box<str>,
+        letter: Letter,
+    },
     /// RFC 2177. The session waits for DONE.
     Idle,
     /// RFC 3501 §6.4.1; the same as NOOP here, because every change is durable at once.
@@ -160,6 +173,14 @@ pub struct ChangedSince {
     pub modseq: ModSeq,
     /// And which ones are gone; in UID FETCH only.
     pub vanished: bool,
+}
+
+/// One message of several, as `Body::Append` has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter {
+    pub flags: Flags,
+    pub date: Option<InternalDate>,
+    pub message: Message,
 }
 
 /// The message of an APPEND: its place in the command's bytes, so that fifty megabytes are not copied to be looked at.

@@ -18,6 +18,12 @@ pub enum FetchItem {
     /// RFC 8474 §5.1 and §5.2.
     EmailId,
     ThreadId,
+    /// RFC 8514.
+    SaveDate,
+    /// RFC 8970; lazy: only where it costs little.
+    Preview {
+        lazy: bool,
+    },
     Envelope,
     /// BODY without a section: BODYSTRUCTURE without extension data.
     BodyStructureBasic,
@@ -91,6 +97,7 @@ impl FetchItem {
                 | FetchItem::ModSeq
                 | FetchItem::EmailId
                 | FetchItem::ThreadId
+                | FetchItem::SaveDate
                 | FetchItem::Rfc822
         ) && !self.is_whole_message()
     }
@@ -104,7 +111,8 @@ impl FetchItem {
             | FetchItem::Rfc822Size
             | FetchItem::ModSeq
             | FetchItem::EmailId
-            | FetchItem::ThreadId => false,
+            | FetchItem::ThreadId
+            | FetchItem::SaveDate => false,
             // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
             FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
                 summary.is_none_or(|summary| !summary.complete)

@@ -54,6 +54,8 @@ pub const ID_FIELD_BYTES_MAX: usize = 30;
 /// Octets of a value.
 pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
+/// MULTIAPPEND: messages of one APPEND. Together they may have as many octets as one message may, and each costs a parse.
+pub const APPENDED_TOGETHER_MAX: usize = 32;
 /// RFC 8474 §7: octets of an object identifier.
 pub const OBJECT_ID_BYTES_MAX: usize = 255;
 /// Resources in one SETQUOTA: RFC 9208 §5 has four.
@@ -80,4 +82,6 @@ const _: () = assert!(
         <= ID_COMMAND_BYTES_MAX
 );
 const _: () = assert!(2 * ID_PAIRS_MAX <= LITERALS_MAX);
+// And the name of the mailbox.
+const _: () = assert!(APPENDED_TOGETHER_MAX < LITERALS_MAX);
 const _: () = assert!(SECTION_DEPTH_MAX > mail::limits::DEPTH_MAX);

@@ -15,7 +15,7 @@ use crate::limits::{
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
-use crate::respond::{Status, put, put_reply, put_string, put_untagged};
+use crate::respond::{Status, put, put_reply, put_untagged};
 
 /// RFC 9051 §3: what has been reached; it decides which commands are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,6 +375,7 @@ impl Session {
             | B::Lsub { .. }
             | B::Status { .. }
             | B::Append { .. }
+            | B::AppendMany { .. }
             | B::Compress
             | B::GetQuota(_)
             | B::GetQuotaRoot(_)
@@ -384,7 +385,9 @@ impl Session {
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
             }
-            B::Expunge { .. } | B::Store { .. } | B::Move { .. } => Needs::WritableMailbox,
+            B::Expunge { .. } | B::Store { .. } | B::Move { .. } | B::Replace { .. } => {
+                Needs::WritableMailbox
+            }
         };
         // RFC 7162 §3.2.3.
         let resyncs = match &command.body {
@@ -438,27 +441,8 @@ impl Session {
             }
             Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
             Body::Compress => self.on_compress(tag, out),
-            Body::SetQuota { .. } => {
-                put_reply(
-                    out,
-                    &tag,
-                    Status::No,
-                    "NOPERM",
-                    "Only administrators set quotas",
-                );
-                None
-            }
-            Body::Unauthenticate if self.compressed => {
-                // RFC 8437 §4: nothing of one person may be seen through another's compressed stream.
-                put_reply(
-                    out,
-                    &tag,
-                    Status::Bad,
-                    "",
-                    "UNAUTHENTICATE is not allowed on a compressed connection",
-                );
-                self.count_bad(out)
-            }
+            Body::SetQuota { .. } => self.on_set_quota(&tag, out),
+            Body::Unauthenticate if self.compressed => self.on_unauthenticate(&tag, out),
             Body::StartTls => self.on_starttls(&tag, out),
             Body::Login { user, password } => {
                 if !self.may_log_in() {
@@ -493,14 +477,6 @@ impl Session {
                 })
             }
         }
-    }
-
-    /// ID (RFC 2971): the name and the version, and nothing of the machine.
-    fn on_id(&self, tag: &str, out: &mut Vec<u8>) {
-        put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
-        put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
-        put(out, ")\r\n");
-        put_reply(out, tag, Status::Ok, "", "ID completed");
     }
 
     /// ENABLE. What was enabled stays enabled until the connection ends.

@@ -102,6 +102,8 @@ fn answer(session: &mut Session, really: &mut String) {
             Event::Perform { command, bytes } => {
                 let message = match &command.body {
                     Body::Append { message, .. } => &bytes[message.0.clone()],
+                    Body::AppendMany { letters, .. } => &bytes[letters[0].message.0.clone()],
+                    Body::Replace { letter, .. } => &bytes[letter.message.0.clone()],
                     _ => &[],
                 };
                 let mut written = Vec::new();

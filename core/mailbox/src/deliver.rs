@@ -171,6 +171,7 @@ impl Inner {
     ) -> (Vec<Entry>, Vec<Result<Placed, MailboxFault>>) {
         let mut state = self.state.borrow_mut();
         let bytes = delivery.body.raw.len() as u64;
+        let saved_s = self.unix_seconds();
         let mut entries = Vec::with_capacity(routes.len());
         let placed = std::iter::zip(&delivery.recipients, routes).map(|(recipient, route)| {
             let mailbox = route?;
@@ -189,6 +190,7 @@ impl Inner {
                 flags: recipient.flags.clone(),
                 internal_date: delivery.internal_date,
                 body_index: 0,
+                saved_s,
             };
             entries.push(deliver.into());
             Ok(placed)

@@ -29,6 +29,7 @@ mod pop3;
 mod ports;
 mod posted;
 mod quarantine;
+mod quota;
 mod remote;
 mod reports;
 mod resync;

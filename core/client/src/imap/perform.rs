@@ -40,7 +40,10 @@ impl<K: Ask> Imap<K> {
                 selected.put_highest(&mut client.out);
             }
         }
-        let takes_out = matches!(body, Body::Expunge { .. } | Body::Move { .. });
+        let takes_out = matches!(
+            body,
+            Body::Expunge { .. } | Body::Move { .. } | Body::Replace { .. }
+        );
         let comes_back = matches!(
             &body,
             Body::Select {
@@ -172,6 +175,22 @@ impl<K: Ask> Imap<K> {
             } => {
                 let raw = bytes::Bytes::from(bytes).slice(message.0);
                 self.on_append(account, &mailbox, flags, date, raw).await
+            }
+            Body::AppendMany { mailbox, letters } => {
+                let bytes = bytes::Bytes::from(bytes);
+                self.on_append_many(account, &mailbox, letters, bytes).await
+            }
+            Body::Replace {
+                uid,
+                set,
+                mailbox,
+                letter,
+            } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                let bytes = bytes::Bytes::from(bytes);
+                let target = (uid, &set);
+                self.on_replace(account, selected, target, &mailbox, letter, bytes, out)
+                    .await
             }
             Body::Expunge { uids } => {
                 let selected = client.selected.as_ref().expect("the session knows");

@@ -195,6 +195,7 @@ impl Search {
             size_bytes: message.size_bytes,
             modseq: message.modseq,
             email_id: email_id(message),
+            saved_s: message.saved_s,
         }
     }
 
@@ -371,6 +372,7 @@ mod tests {
             modseq: ModSeq(1),
             flags: Flags::default(),
             internal_date: InternalDate::utc(0),
+            saved_s: 0,
             size_bytes: raw.len() as u32,
             body: BodyRef {
                 name: base::BodyName::of(raw),

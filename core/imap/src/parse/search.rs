@@ -149,6 +149,11 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
         "LARGER" => Ok(K::Larger(spaced_number(words)?)),
         "SMALLER" => Ok(K::Smaller(spaced_number(words)?)),
         "MODSEQ" => modseq(words),
+        "SAVEDBEFORE" => Ok(K::SavedBefore(spaced_day(words)?)),
+        "SAVEDON" => Ok(K::SavedOn(spaced_day(words)?)),
+        "SAVEDSINCE" => Ok(K::SavedSince(spaced_day(words)?)),
+        // RFC 8514 §4.3: every mailbox has dates.
+        "SAVEDATESUPPORTED" => Ok(K::All),
         "EMAILID" => Ok(K::EmailId(object_id(words)?)),
         "THREADID" => Ok(K::ThreadId(object_id(words)?)),
         "BCC" => envelope(EnvelopeField::Bcc, words),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::client::{Responses, put_command};
-use crate::command::{ChangedSince, ListRequest, SearchResults, StatusItem};
+use crate::command::{ChangedSince, ListRequest, Message, SearchResults, StatusItem};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::SEARCH_TEXTS_MAX;
 use crate::search::SearchKey;
@@ -322,6 +322,9 @@ fn item() -> impl Strategy<Value = FetchItem> {
             I::ModSeq,
             I::EmailId,
             I::ThreadId,
+            I::SaveDate,
+            I::Preview { lazy: false },
+            I::Preview { lazy: true },
             I::Envelope,
             I::BodyStructureBasic,
             I::BodyStructure,

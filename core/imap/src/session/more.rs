@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::hide::{Hidden, Hide};
-use crate::respond::{Status, put_reply};
+use crate::respond::{Status, put, put_reply, put_string};
 
 use super::{Event, Session, State};
 
@@ -14,7 +14,39 @@ impl Session {
         if !self.compressed {
             words.push_str(" COMPRESS=DEFLATE UNAUTHENTICATE");
         }
-        words.push_str(" QUOTA QUOTA=RES-STORAGE OBJECTID");
+        words.push_str(" QUOTA QUOTA=RES-STORAGE OBJECTID SAVEDATE PREVIEW MULTIAPPEND REPLACE");
+    }
+
+    /// RFC 9208 §4.1.1: limits are not a client's to set.
+    pub(super) fn on_set_quota(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
+        put_reply(
+            out,
+            tag,
+            Status::No,
+            "NOPERM",
+            "Only administrators set quotas",
+        );
+        None
+    }
+
+    /// On a compressed connection nothing of one person may be seen through another's stream.
+    pub(super) fn on_unauthenticate(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
+        put_reply(
+            out,
+            tag,
+            Status::Bad,
+            "",
+            "UNAUTHENTICATE is not allowed on a compressed connection",
+        );
+        self.count_bad(out)
+    }
+
+    /// ID (RFC 2971): the name and the version, and nothing of the machine.
+    pub(super) fn on_id(&self, tag: &str, out: &mut Vec<u8>) {
+        put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
+        put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
+        put(out, ")\r\n");
+        put_reply(out, tag, Status::Ok, "", "ID completed");
     }
 
     /// Capabilities that some clients are not offered: known before anything is said.
