@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::descriptors::{self, DescriptorLine};
+use crate::imap::Hide;
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
@@ -74,6 +75,9 @@ pub struct Plan {
     /// What is kept apart.
     #[serde(default)]
     pub quarantine: QuarantinePlan,
+    /// Capabilities of IMAP that some are not offered.
+    #[serde(default)]
+    pub imap_hide: Vec<Hide>,
     /// Zones on other machines.
     #[serde(default)]
     pub zones: ZonesPlan,
@@ -226,6 +230,7 @@ impl Plan {
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
             quarantine: settings.quarantine.plan(),
+            imap_hide: settings.imap.hide.clone(),
             zones: settings.zones_plan(),
             reports: settings.reports.plan(&settings.server.name),
             name_servers: settings.dns.servers.clone(),

@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use crate::acme::Acme;
 use crate::door::Door;
+use crate::imap::Imap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::plan::parts::Zone;
@@ -83,6 +84,8 @@ pub struct Settings {
     pub spam: Spam,
     #[serde(default)]
     pub quarantine: Quarantine,
+    #[serde(default)]
+    pub imap: Imap,
     #[serde(default)]
     pub reports: Reports,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
@@ -523,6 +526,7 @@ impl Settings {
         self.quarantine.check(message.get_ref().0).map_err(told)?;
         self.check_zones().map_err(told)?;
         self.reports.check().map_err(told)?;
+        self.imap.check().map_err(told)?;
         let volume = self.volume.legs.get_ref();
         self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
@@ -599,6 +603,7 @@ impl Settings {
             scan: Scan::default(),
             spam: Spam::off(),
             quarantine: Quarantine::default(),
+            imap: Imap::default(),
             reports: Reports::trial(),
             san: Vec::new(),
         })

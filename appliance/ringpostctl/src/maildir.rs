@@ -291,6 +291,7 @@ mod tests {
             modseq: ModSeq(1),
             flags: Flags::default(),
             internal_date: InternalDate::utc(1_000_000_000),
+            saved_s: 0,
             size_bytes: 5,
             body: store::BodyRef {
                 name: base::BodyName::of(b"hello"),

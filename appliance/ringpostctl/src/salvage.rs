@@ -193,6 +193,7 @@ fn unsent(entries: Vec<queue::Entry>) -> Option<SalvagedMailbox> {
         modseq: mail::ModSeq(1),
         flags: mail::Flags::default(),
         internal_date: mail::InternalDate::utc(entry.arrived.0 as i64),
+        saved_s: 0,
         size_bytes: entry.body.raw_bytes,
         body: entry.body,
     };

@@ -680,12 +680,25 @@ fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
         tls: Some(serving.tls.clone()),
         login_on_loopback: serving.login_on_loopback,
         append_bytes_max: serving.plan.message_bytes_max as usize,
+        hide: serving.plan.imap_hide.iter().map(hidden).collect(),
     });
     let reader = reader.clone();
     Rc::new(move |connection| {
         let (reader, settings) = (reader.clone(), settings.clone());
         Box::pin(async move { reader.serve(&settings, connection).await })
     })
+}
+
+fn hidden(rule: &plan::imap::Hide) -> imap::Hide {
+    imap::Hide {
+        client: rule.client.as_deref().map(Box::from),
+        account: rule.account.as_deref().map(Box::from),
+        capabilities: rule
+            .capabilities
+            .iter()
+            .map(|word| word[..].into())
+            .collect(),
+    }
 }
 
 /// What serves a connection of POP3.

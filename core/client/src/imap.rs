@@ -16,6 +16,7 @@
 //!
 //! Start reading at `converse`.
 
+mod append;
 mod fault;
 mod fetch;
 mod folders;
@@ -25,7 +26,9 @@ pub mod limits;
 mod messages;
 mod mode;
 mod numbering;
+mod object;
 mod perform;
+mod quota;
 mod recent;
 mod resync;
 mod rows;
@@ -35,14 +38,16 @@ mod search;
 mod selected;
 mod teach;
 mod watch;
+mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use base::SharedHistogram;
+use imap::deflate::Unreadable;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::{Account, AccountId};
@@ -54,11 +59,13 @@ use crate::login::audit::{From as Source, Protocol};
 use crate::login::{Logins, Unavailable};
 pub use crate::memory::Memory;
 use crate::pieces::Damages;
+pub use ::imap::hide::Hide;
 
 use fault::Failure;
 use limits::*;
 use mode::Mode;
 use selected::{Expunges, Gone, Selected, Told};
+use wire::{Packer, Wire};
 
 /// How one listener serves. IMAPS differs from IMAP only in that TLS was started before `serve`.
 #[derive(Clone)]
@@ -68,6 +75,8 @@ pub struct Settings {
     /// Passwords are taken without TLS from peers on the loopback (trial mode).
     pub login_on_loopback: bool,
     pub append_bytes_max: usize,
+    /// Capabilities that some clients or accounts are not offered.
+    pub hide: Arc<[Hide]>,
 }
 
 /// What a core's IMAP sessions did since start. Written by that core, read by any thread.
@@ -95,6 +104,8 @@ pub struct Imap<K = Owner> {
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
     damaged: Damages,
+    /// Since a client of this core compressed, with what pays for it.
+    packer: RefCell<Option<(Packer, Charge)>>,
 }
 
 /// Where a login comes from.
@@ -160,6 +171,7 @@ impl<K: Ask> Imap<K> {
             counters: Arc::default(),
             teaching: Rc::default(),
             damaged: Damages::default(),
+            packer: RefCell::default(),
         }
     }
 
@@ -177,6 +189,7 @@ impl<K: Ask> Imap<K> {
         };
         let mut session = Session::new(policy, connection.tls().is_some());
         session.offer(self.logins.offer(connection.tls()));
+        session.hiding(settings.hide.clone());
         self.serve_session(settings, session, connection).await;
     }
 
@@ -184,8 +197,9 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         session: Session,
-        mut connection: impl Accepted,
+        connection: impl Accepted,
     ) {
+        let mut connection = Wire::new(connection);
         let mut client = Client {
             session,
             out: Vec::new(),
@@ -204,6 +218,19 @@ impl<K: Ask> Imap<K> {
                     .bye(&mut client.out, "Logged out for inactivity");
             }
             End::CutOff => return,
+            End::Broken(_) if let Some(trouble) = connection.trouble() => {
+                tracing::debug!(peer = %connection.peer(), ?trouble, "the compressed stream cannot be read");
+                client.out.clear();
+                match trouble {
+                    Unreadable::Broken => client
+                        .session
+                        .bye(&mut client.out, "Compressed data cannot be decompressed"),
+                    Unreadable::Bomb => client.session.bye(
+                        &mut client.out,
+                        "Compressed data expands to too many commands",
+                    ),
+                };
+            }
             End::Broken(ConnectionFault::Stopping) => {
                 client.out.clear();
                 client.session.bye(&mut client.out, "Server shutting down");
@@ -226,7 +253,7 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut impl Accepted,
+        connection: &mut Wire<impl Accepted>,
     ) -> End {
         connection.deadline(self.silences.before_login + SILENCE_GRACE);
         client.session.greet(&mut client.out);
@@ -250,12 +277,17 @@ impl<K: Ask> Imap<K> {
     }
 
     /// Sends what there is and receives something.
-    async fn wait(&self, client: &mut Client, connection: &mut impl Connection) -> Result<(), End> {
+    async fn wait(
+        &self,
+        client: &mut Client,
+        connection: &mut Wire<impl Accepted>,
+    ) -> Result<(), End> {
         flush(&mut client.out, connection).await?;
         client.out = Vec::new();
         client.session.rest();
         self.pay_for_literal(client, connection).await?;
         let silence = self.silence(client);
+        connection.expect_literal(client.session.literal_bytes_pending());
         tokio::select! {
             biased;
             received = connection.receive(client.session.input()) => received.map(|_| ()).map_err(End::from),
@@ -314,7 +346,7 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut impl Accepted,
+        connection: &mut Wire<impl Accepted>,
         event: Event,
     ) -> Result<(), End> {
         match event {
@@ -359,6 +391,7 @@ impl<K: Ask> Imap<K> {
                 client.session.offer(self.logins.offer(connection.tls()));
                 Ok(())
             }
+            Event::Compress { tag } => self.on_compress(client, connection, &tag).await,
             Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
                 let told = self.tell(client, connection, Expunges::Now).await?;
@@ -384,7 +417,37 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    fn on_login(
+    /// RFC 4978 §3: the answer goes out as it is, what follows does not.
+    async fn on_compress(
+        &self,
+        client: &mut Client,
+        connection: &mut Wire<impl Accepted>,
+        tag: &str,
+    ) -> Result<(), End> {
+        let compressing = &self.memory.compressing;
+        let account = client.account.expect("the session admits it after login");
+        let charge = compressing.take_for(holder::of_account(account), INFLATER_BYTES);
+        let (Some(packer), Some(charge)) = (self.packer(), charge) else {
+            client.session.compression_refused(tag, &mut client.out);
+            return Ok(());
+        };
+        let behind = client.session.compressed(tag, &mut client.out);
+        flush(&mut client.out, connection).await?;
+        connection.compress(packer, behind, charge);
+        Ok(())
+    }
+
+    /// The packer of this core; `None`: there is no memory for one.
+    fn packer(&self) -> Option<Packer> {
+        let mut packer = self.packer.borrow_mut();
+        if packer.is_none() {
+            let charge = self.memory.compressing.take(DEFLATER_BYTES)?;
+            *packer = Some((Packer::default(), charge));
+        }
+        packer.as_ref().map(|(packer, _)| packer.clone())
+    }
+
+    async fn on_login(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
@@ -396,6 +459,7 @@ impl<K: Ask> Imap<K> {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), account = %account.address, "Logged in");
                 client.account = Some(account.id);
+                client.session.belongs_to(&account.address.to_string());
                 client.session.logged_in(tag, &mut client.out);
                 connection.deadline(self.silences.logged_in + SILENCE_GRACE);
                 Ok(())

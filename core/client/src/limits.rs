@@ -15,6 +15,9 @@ pub const LEAST_BYTES: usize = 32 * 1_024;
 /// One account's share of what waits for clients: an eighth, and at least a connection that reads ahead, or two that do not.
 pub const SENDING_SHARE: usize = 8;
 pub const SENDING_SHARE_BYTES_MIN: usize = 2 * (WINDOW_BYTES + HELD_BYTES_MAX);
+/// Of what waits for clients an eighth is for the streams of compressed connections; an account has at most a quarter of that.
+pub const COMPRESSING_SHARE: usize = 8;
+pub const COMPRESSING_SHARE_OF_ACCOUNT: usize = 4;
 /// And of what we work on: a quarter, and at least the largest message there can be.
 pub const READING_SHARE: usize = 4;
 pub const READING_SHARE_BYTES_MIN: usize = store::limits::BODY_BYTES_MAX;

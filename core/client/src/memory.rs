@@ -3,10 +3,11 @@
 use runtime::Budget;
 
 use crate::limits::{
-    READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
+    COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, READING_SHARE, READING_SHARE_BYTES_MIN,
+    SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
 };
 
-/// Bytes of messages in memory, over all cores and services, POP3's too. All three have shares.
+/// Bytes of messages in memory, over all cores and services, POP3's too. All have shares.
 #[derive(Clone)]
 pub struct Memory {
     /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
@@ -15,17 +16,23 @@ pub struct Memory {
     pub sending: Budget,
     /// APPENDs on their way in; shared with the receivers.
     pub receiving: Budget,
+    /// What compressed connections keep of their clients' streams: a part of what `sending` was given.
+    pub compressing: Budget,
 }
 
 impl Memory {
     /// With the shares of `limits`; `receiving` is the receivers'.
     pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
         let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let compressing_bytes = sending_bytes / COMPRESSING_SHARE;
+        let compressing_share = compressing_bytes / COMPRESSING_SHARE_OF_ACCOUNT;
+        let sending_bytes = sending_bytes - compressing_bytes;
         let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
         Memory {
             reading: Budget::with_shares(reading_bytes, reading_share),
             sending: Budget::with_shares(sending_bytes, sending_share),
             receiving,
+            compressing: Budget::with_shares(compressing_bytes, compressing_share),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is fuzzed. Each target is one file: its seeds, its words, and what must hold for any bytes.
 
 mod auth;
+mod deflate;
 mod directory;
 mod disk;
 mod imap;
@@ -88,6 +89,12 @@ pub static TARGETS: &[Target] = &[
         run: managesieve::session,
         seeds: managesieve::seeds,
         words: managesieve::WORDS,
+    },
+    Target {
+        name: "imap-deflate",
+        run: deflate::stream,
+        seeds: deflate::seeds,
+        words: deflate::WORDS,
         runs: 100_000,
     },
     Target {

@@ -41,6 +41,19 @@ pub enum Body {
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// RFC 2342. There are personal mailboxes only.
     Namespace,
+    /// RFC 4978. The session asks its caller for memory first.
+    Compress,
+    /// RFC 9208 §4.2; the name of a quota root.
+    GetQuota(Vec<u8>),
+    /// RFC 9208 §4.3; a mailbox, which need not exist.
+    GetQuotaRoot(Box<str>),
+    /// RFC 9208 §4.1. The session refuses it: administrators set limits.
+    SetQuota {
+        root: Vec<u8>,
+        limits: Vec<(Box<str>, u64)>,
+    },
+    /// RFC 8437: back to the state before the login.
+    Unauthenticate,
     /// RFC 9051 §6.3.2; `read_only` is EXAMINE (§6.3.3).
     /// `condstore` and `resync` are RFC 7162 §3.1.8 and §3.2.5.
     Select {
@@ -83,6 +96,19 @@ pub enum Body {
         flags: Flags,
         date: Option<InternalDate>,
         message: Message,
+    },
+    /// RFC 3502: several messages, all of them or none. A single one is `Append`.
+    AppendMany {
+        mailbox: Box<str>,
+        letters: Vec<Letter>,
+    },
+    /// RFC 8508: a message in the place of another one, which is expunged in the same step.
+    Replace {
+        uid: bool,
+        /// One message.
+        set: SequenceSet,
+        mailbox: Box<str>,
+        letter: Letter,
     },
     /// RFC 2177. The session waits for DONE.
     Idle,
@@ -147,6 +173,14 @@ pub struct ChangedSince {
     pub modseq: ModSeq,
     /// And which ones are gone; in UID FETCH only.
     pub vanished: bool,
+}
+
+/// One message of several, as `Body::Append` has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Letter {
+    pub flags: Flags,
+    pub date: Option<InternalDate>,
+    pub message: Message,
 }
 
 /// The message of an APPEND: its place in the command's bytes, so that fifty megabytes are not copied to be looked at.
@@ -227,7 +261,8 @@ pub struct ListRequest {
     pub return_status: Vec<StatusItem>,
 }
 
-/// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162).
+/// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162,
+/// DELETED-STORAGE RFC 9208, MAILBOXID RFC 8474).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusItem {
     Messages,
@@ -239,11 +274,13 @@ pub enum StatusItem {
     Size,
     HighestModSeq,
     AppendLimit,
+    DeletedStorage,
+    MailboxId,
 }
 
 impl StatusItem {
     /// Every item, for the parser.
-    pub const ALL: [StatusItem; 9] = [
+    pub const ALL: [StatusItem; 11] = [
         StatusItem::Messages,
         StatusItem::Recent,
         StatusItem::UidNext,
@@ -253,6 +290,8 @@ impl StatusItem {
         StatusItem::Size,
         StatusItem::HighestModSeq,
         StatusItem::AppendLimit,
+        StatusItem::DeletedStorage,
+        StatusItem::MailboxId,
     ];
 
     /// The item's word on the wire.
@@ -267,6 +306,8 @@ impl StatusItem {
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::AppendLimit => "APPENDLIMIT",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
+            StatusItem::MailboxId => "MAILBOXID",
         }
     }
 }

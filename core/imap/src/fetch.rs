@@ -15,6 +15,15 @@ pub enum FetchItem {
     Rfc822Size,
     /// RFC 7162 §3.1.4.2.
     ModSeq,
+    /// RFC 8474 §5.1 and §5.2.
+    EmailId,
+    ThreadId,
+    /// RFC 8514.
+    SaveDate,
+    /// RFC 8970; lazy: only where it costs little.
+    Preview {
+        lazy: bool,
+    },
     Envelope,
     /// BODY without a section: BODYSTRUCTURE without extension data.
     BodyStructureBasic,
@@ -86,6 +95,9 @@ impl FetchItem {
                 | FetchItem::InternalDate
                 | FetchItem::Rfc822Size
                 | FetchItem::ModSeq
+                | FetchItem::EmailId
+                | FetchItem::ThreadId
+                | FetchItem::SaveDate
                 | FetchItem::Rfc822
         ) && !self.is_whole_message()
     }
@@ -97,7 +109,10 @@ impl FetchItem {
             | FetchItem::Flags
             | FetchItem::InternalDate
             | FetchItem::Rfc822Size
-            | FetchItem::ModSeq => false,
+            | FetchItem::ModSeq
+            | FetchItem::EmailId
+            | FetchItem::ThreadId
+            | FetchItem::SaveDate => false,
             // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
             FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
                 summary.is_none_or(|summary| !summary.complete)

@@ -13,9 +13,12 @@
 pub mod client;
 pub mod command;
 pub mod date;
+pub mod deflate;
 pub mod fetch;
+pub mod hide;
 pub mod limits;
 pub mod list;
+pub mod object;
 pub mod parse;
 pub mod reader;
 pub mod respond;

@@ -54,6 +54,27 @@ pub const ID_FIELD_BYTES_MAX: usize = 30;
 /// Octets of a value.
 pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
+/// MULTIAPPEND: messages of one APPEND. Together they may have as many octets as one message may, and each costs a parse.
+pub const APPENDED_TOGETHER_MAX: usize = 32;
+/// RFC 8474 §7: octets of an object identifier.
+pub const OBJECT_ID_BYTES_MAX: usize = 255;
+/// Resources in one SETQUOTA: RFC 9208 §5 has four.
+pub const QUOTA_LIMITS_MAX: usize = 16;
+/// Octets of a client's name (ID) that are kept to hide capabilities from it.
+pub const CLIENT_NAME_BYTES_MAX: usize = 64;
+/// COMPRESS: bytes packed at once. Deflate looks back 32 KiB, so larger pieces gain little; each takes a millisecond.
+pub const PACKED_BYTES_MAX: usize = 64 * 1_024;
+/// COMPRESS: bytes that one step expands to, before they are looked at.
+pub const EXPANDED_BYTES_MAX: usize = 16 * 1_024;
+/// COMPRESS: what one connection's `Inflater` takes: a window of 32 KiB and tables.
+pub const INFLATER_BYTES: usize = 48 * 1_024;
+/// COMPRESS: what the `Deflater` of a core takes: hashes and chains of its window, codes that wait.
+pub const DEFLATER_BYTES: usize = 384 * 1_024;
+/// COMPRESS: commands expand to at most so many times what arrives. Deflate reaches 1,032; a thousand FETCHes in a row reach 20.
+pub const BOMB_RATIO: usize = 100;
+/// COMPRESS: and to so much more, for a command that repeats itself.
+pub const BOMB_BYTES_MIN: usize = 1_024 * 1_024;
+
 const _: () = assert!(COMMAND_BYTES_MAX >= 8_000);
 // Each octet escaped, quotes and spaces between; then the tag and the word.
 const _: () = assert!(
@@ -61,4 +82,6 @@ const _: () = assert!(
         <= ID_COMMAND_BYTES_MAX
 );
 const _: () = assert!(2 * ID_PAIRS_MAX <= LITERALS_MAX);
+// And the name of the mailbox.
+const _: () = assert!(APPENDED_TOGETHER_MAX < LITERALS_MAX);
 const _: () = assert!(SECTION_DEPTH_MAX > mail::limits::DEPTH_MAX);

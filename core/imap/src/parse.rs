@@ -5,13 +5,14 @@
 
 mod fetch;
 mod list;
+mod more;
 mod search;
 mod select;
 mod words;
 
 use mail::{Flags, Keyword, SystemFlags};
 
-use crate::command::{Body, Command, Message, SearchRequest, SpecialUse, StoreChange};
+use crate::command::{Body, Command, SearchRequest, SpecialUse, StoreChange};
 use crate::limits::{ID_FIELD_BYTES_MAX, ID_PAIRS_MAX, ID_VALUE_BYTES_MAX, TAG_BYTES_MAX};
 use crate::sequence::SequenceSet;
 
@@ -87,11 +88,11 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
     if uid {
         words.space()?;
         name = words
-            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?
+            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH or STORE")?
             .to_ascii_uppercase();
         if !matches!(
             &name[..],
-            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "SEARCH" | "STORE"
+            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "REPLACE" | "SEARCH" | "STORE"
         ) {
             return Err(Refusal::UnknownCommand);
         }
@@ -114,6 +115,11 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "ENABLE" => enable(words)?,
         "ID" => id(words)?,
         "NAMESPACE" => Body::Namespace,
+        "COMPRESS" => more::compress(words)?,
+        "GETQUOTA" => more::get_quota(words)?,
+        "GETQUOTAROOT" => Body::GetQuotaRoot(spaced_mailbox(words)?),
+        "SETQUOTA" => more::set_quota(words)?,
+        "UNAUTHENTICATE" => Body::Unauthenticate,
         "SELECT" | "EXAMINE" => {
             let mailbox = spaced_mailbox(words)?;
             let (condstore, resync) = select::parameters(words)?;
@@ -153,7 +159,8 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
                 items: list::status_items(words)?,
             }
         }
-        "APPEND" => append(words)?,
+        "APPEND" => more::append(words)?,
+        "REPLACE" => more::replace(words, uid)?,
         "IDLE" => Body::Idle,
         "CHECK" => Body::Check,
         "CLOSE" => Body::Close,
@@ -316,50 +323,6 @@ fn create(words: &mut Words<'_>) -> Parsed<Body> {
     Ok(Body::Create {
         mailbox,
         special_use,
-    })
-}
-
-/// RFC 9051 §6.3.12: name, flags, date-time, message. Flags and date-time are optional; the message must be a literal.
-fn append(words: &mut Words<'_>) -> Parsed<Body> {
-    let mailbox = spaced_mailbox(words)?;
-    words.space()?;
-    let mut flags = Flags::default();
-    if words.peek() == Some(b'(') {
-        flags = flag_list(words)?;
-        words.space()?;
-    }
-    let mut date = None;
-    if words.peek() == Some(b'"') {
-        let text = words.string()?;
-        date =
-            Some(crate::date::parse_date_time(&text).ok_or(Refusal::Syntax("Invalid date-time"))?);
-        words.space()?;
-    }
-    // RFC 6855 §4: UTF8 (~{n} ...) once UTF8=ACCEPT is enabled.
-    let wrapped = words.keyword("UTF8");
-    if wrapped {
-        words.space()?;
-        words.expect(b'(')?;
-    }
-    let is_literal8 = words.peek() == Some(b'~');
-    let range = words
-        .literal_range()
-        .ok_or(Refusal::Syntax("Message must be sent as a literal"))?;
-    if words.has_nul(&range) {
-        // RFC 9051 §4.3: CHAR8 has no NUL. In a literal8 it is allowed, but FETCH BODY[] could not give such a message back.
-        return Err(match is_literal8 {
-            true => Refusal::Binary,
-            false => Refusal::Syntax("Literal must not contain NUL"),
-        });
-    }
-    if wrapped {
-        words.expect(b')')?;
-    }
-    Ok(Body::Append {
-        mailbox,
-        flags,
-        date,
-        message: Message(range),
     })
 }
 

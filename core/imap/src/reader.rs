@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-use crate::limits::{DISCARD_BYTES_MAX, LITERALS_MAX};
+use crate::limits::{DISCARD_BYTES_MAX, LITERALS_MAX, MAILBOX_NAME_BYTES_MAX};
 
 /// What the present state of the session allows.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +48,8 @@ pub struct Reader {
     literal_end: Option<usize>,
     /// Literals of the present command: bounded, since each costs a parse.
     literal_count: usize,
-    /// Bytes of the largest literal of the present command.
-    literal_largest: usize,
+    /// Bytes of all literals of the present command.
+    literal_sum: usize,
     /// Bytes still to be thrown away.
     discard: u64,
     /// Bytes that a client had us throw away since its last whole command. Past a bound the connection ends: it would
@@ -162,8 +162,12 @@ impl Reader {
             return Some(Read::Command(self.take_command(line_end)));
         };
         let end = (line_end as u64).saturating_add(literal.bytes);
-        let is_append = is_command(&self.input[..line_end], b"APPEND");
+        let is_append = brings_message(&self.input[..line_end]);
+        // RFC 3502: several messages have together what one may have. The name of the mailbox may be a literal too.
+        let sum = (self.literal_sum as u64).saturating_add(literal.bytes);
+        let sum_max = (bounds.append_bytes_max + MAILBOX_NAME_BYTES_MAX) as u64;
         let fits = (!is_append || literal.bytes <= bounds.append_bytes_max as u64)
+            && (!is_append || sum <= sum_max)
             && end <= self.bytes_max(line_end, bounds, literal.bytes)
             && self.literal_count < LITERALS_MAX;
         if !fits {
@@ -176,22 +180,22 @@ impl Reader {
             return self.begin_discard(tag, literal.bytes);
         }
         self.literal_count += 1;
-        self.literal_largest = self.literal_largest.max(literal.bytes as usize);
+        self.literal_sum += literal.bytes as usize;
         self.literal_end = Some(end as usize);
         literal
             .waits
             .then_some(Read::Continue(literal.bytes as usize))
     }
 
-    /// For all of the present command, of which there are `held` bytes, with a literal of `next` bytes to come. The largest literal of an
-    /// APPEND is the message and is not counted with the rest.
+    /// For all of the present command, of which there are `held` bytes, with a literal of `next` bytes to come. The literals of an APPEND have a
+    /// bound of their own and are not counted with the rest.
     fn bytes_max(&self, held: usize, bounds: Bounds, next: u64) -> u64 {
         let command = &self.input[..held];
         if is_command(command, b"ID") {
             return bounds.id_bytes_max as u64;
         }
-        let message = match is_command(command, b"APPEND") {
-            true => next.max(self.literal_largest as u64),
+        let message = match brings_message(command) {
+            true => next.saturating_add(self.literal_sum as u64),
             false => 0,
         };
         (bounds.command_bytes_max as u64).saturating_add(message)
@@ -236,7 +240,7 @@ impl Reader {
         self.scanned = 0;
         self.literal_end = None;
         self.literal_count = 0;
-        self.literal_largest = 0;
+        self.literal_sum = 0;
     }
 }
 
@@ -286,6 +290,18 @@ fn is_command(command: &[u8], name: &[u8]) -> bool {
     words
         .nth(1)
         .is_some_and(|word| word.eq_ignore_ascii_case(name))
+}
+
+/// APPEND, REPLACE or UID REPLACE.
+fn brings_message(command: &[u8]) -> bool {
+    let words = command.split(|&byte| byte == b' ');
+    let mut words = words.filter(|word| !word.is_empty()).skip(1);
+    let is =
+        |word: Option<&[u8]>, name: &[u8]| word.is_some_and(|word| word.eq_ignore_ascii_case(name));
+    let first = words.next();
+    is(first, b"APPEND")
+        || is(first, b"REPLACE")
+        || (is(first, b"UID") && is(words.next(), b"REPLACE"))
 }
 
 /// The tag of a command that is refused; `*` where it is not a tag.
@@ -390,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_brings_one_large_literal() {
+    fn the_messages_of_an_append_have_one_bound() {
         let refused = Read::TooLarge {
             tag: "a".into(),
             literal: true,
@@ -407,10 +423,14 @@ mod tests {
         begin(&mut reader);
         assert!(matches!(read(&mut reader, b"\r\n"), Read::Command(_)));
         begin(&mut reader);
-        assert_eq!(read(&mut reader, b" {200}\r\n"), refused, "a second one");
+        let large = read(&mut reader, b" {1001}\r\n");
+        assert_eq!(large, refused, "larger than one may be");
         let mut reader = Reader::default();
         begin(&mut reader);
-        assert_eq!(read(&mut reader, b" {20}\r\n"), refused, "many small ones");
+        assert_eq!(read(&mut reader, b" {900+}\r\n"), Read::More);
+        assert_eq!(read(&mut reader, &[b'x'; 900]), Read::More);
+        let sum = read(&mut reader, b" {900}\r\n");
+        assert_eq!(sum, refused, "more than one may be, together");
         let mut reader = Reader::default();
         begin(&mut reader);
         assert_eq!(

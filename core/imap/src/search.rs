@@ -11,6 +11,7 @@ use mail::summary::{EnvelopeFields, Summary};
 use mail::{Flags, InternalDate, ModSeq, SystemFlags, header, text};
 
 use crate::date::internal_day;
+use crate::object::EmailId;
 use crate::sequence::{self, SequenceSet};
 
 use needle::{Needle, Needles};
@@ -54,6 +55,16 @@ pub enum SearchKey {
     Smaller(u32),
     /// RFC 7162 §3.1.5: changed with it or after it. A message has one modification sequence for all its flags.
     ModSeq(ModSeq),
+    /// RFC 8514 §4.3, days since 1970-01-01 in UTC: placed in the mailbox before that day.
+    SavedBefore(i64),
+    /// On that day.
+    SavedOn(i64),
+    /// On that day or after it.
+    SavedSince(i64),
+    /// RFC 8474 §6: the message has this EMAILID.
+    EmailId(Box<str>),
+    /// RFC 8474 §6. No message has a THREADID here.
+    ThreadId(Box<str>),
     /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
     Envelope {
         /// Which field.
@@ -146,6 +157,10 @@ pub struct Row<'a> {
     pub size_bytes: u32,
     /// RFC 7162.
     pub modseq: ModSeq,
+    /// RFC 8474.
+    pub email_id: EmailId,
+    /// RFC 8514, in seconds since 1970; 0: not known.
+    pub saved_s: u32,
 }
 
 /// What was read of it so far.
@@ -321,6 +336,14 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
     }
 }
 
+/// RFC 8514 §4.3: without a date that of its arrival counts.
+fn saved_day(row: Row<'_>) -> i64 {
+    match row.saved_s {
+        0 => internal_day(row.internal_date),
+        saved_s => internal_day(InternalDate::utc(i64::from(saved_s))),
+    }
+}
+
 /// A key that `compile` left as it is.
 fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict {
     let day = || internal_day(row.internal_date);
@@ -342,6 +365,11 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         SearchKey::Larger(bytes) => (row.size_bytes > *bytes).into(),
         SearchKey::Smaller(bytes) => (row.size_bytes < *bytes).into(),
         SearchKey::ModSeq(least) => (row.modseq >= *least).into(),
+        SearchKey::SavedBefore(day) => (saved_day(row) < *day).into(),
+        SearchKey::SavedOn(day) => (saved_day(row) == *day).into(),
+        SearchKey::SavedSince(day) => (saved_day(row) >= *day).into(),
+        SearchKey::EmailId(id) => (row.email_id.text() == **id).into(),
+        SearchKey::ThreadId(_) => Verdict::No,
         SearchKey::All
         | SearchKey::And(_)
         | SearchKey::Or(_)

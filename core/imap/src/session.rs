@@ -5,18 +5,20 @@
 //! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
 mod login;
+mod more;
 
 use sasl::scram::Proved;
 use sasl::{Exchange, Offer};
 
 use crate::command::{Body, Command};
+use crate::hide::Hidden;
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
     ID_COMMAND_BYTES_MAX, REPLIES_BYTES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
-use crate::respond::{Status, put, put_reply, put_string, put_untagged};
+use crate::respond::{Status, put, put_reply, put_untagged};
 
 /// RFC 9051 §3: what has been reached; it decides which commands are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub enum Event {
     },
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
+    /// COMPRESS: take memory for it and call `compressed` or `compression_refused`.
+    Compress { tag: Box<str> },
     /// Allowed in this state; the caller answers it. `bytes` hold the message of an APPEND.
     Perform { command: Command, bytes: Vec<u8> },
     /// `+` is in `out`: report changes until `IdleEnded`.
@@ -134,6 +138,10 @@ pub struct Session {
     login_failures: u32,
     /// See `take_saved_lost`.
     saved_lost: bool,
+    /// COMPRESS has begun (RFC 4978).
+    compressed: bool,
+    /// What this client is not offered.
+    hiding: Hidden,
 }
 
 impl Session {
@@ -154,6 +162,8 @@ impl Session {
             bad_commands: 0,
             login_failures: 0,
             saved_lost: false,
+            compressed: false,
+            hiding: Hidden::default(),
         }
     }
 
@@ -224,6 +234,11 @@ impl Session {
 
     /// What is offered in the present state, without the word CAPABILITY. Before login: LOGINDISABLED where passwords need TLS.
     pub fn capabilities(&self) -> String {
+        self.hiding.shown(self.all_capabilities())
+    }
+
+    /// Hidden ones too.
+    fn all_capabilities(&self) -> String {
         let mut words = String::from("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR");
         if self.state == State::NotAuthenticated {
             if self.policy.tls_offered && !self.tls {
@@ -244,6 +259,7 @@ impl Session {
              SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT CONDSTORE QRESYNC APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
+        self.put_more(&mut words);
         words
     }
 
@@ -388,11 +404,19 @@ impl Session {
             | B::Lsub { .. }
             | B::Status { .. }
             | B::Append { .. }
+            | B::AppendMany { .. }
+            | B::Compress
+            | B::GetQuota(_)
+            | B::GetQuotaRoot(_)
+            | B::SetQuota { .. }
+            | B::Unauthenticate
             | B::Idle => Needs::Login,
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
             }
-            B::Expunge { .. } | B::Store { .. } | B::Move { .. } => Needs::WritableMailbox,
+            B::Expunge { .. } | B::Store { .. } | B::Move { .. } | B::Replace { .. } => {
+                Needs::WritableMailbox
+            }
         };
         // RFC 7162 §3.2.3.
         let resyncs = match &command.body {
@@ -434,7 +458,8 @@ impl Session {
                 self.state = State::Logout;
                 Some(Event::Close)
             }
-            Body::Id(_) => {
+            Body::Id(pairs) => {
+                self.hiding.meet_client(&pairs);
                 self.on_id(&tag, out);
                 None
             }
@@ -444,6 +469,9 @@ impl Session {
                 None
             }
             Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
+            Body::Compress => self.on_compress(tag, out),
+            Body::SetQuota { .. } => self.on_set_quota(&tag, out),
+            Body::Unauthenticate if self.compressed => self.on_unauthenticate(&tag, out),
             Body::StartTls => self.on_starttls(&tag, out),
             Body::Login { user, password } => {
                 if !self.may_log_in() {
@@ -481,14 +509,6 @@ impl Session {
         }
     }
 
-    /// ID (RFC 2971): the name and the version, and nothing of the machine.
-    fn on_id(&self, tag: &str, out: &mut Vec<u8>) {
-        put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
-        put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
-        put(out, ")\r\n");
-        put_reply(out, tag, Status::Ok, "", "ID completed");
-    }
-
     /// ENABLE. What was enabled stays enabled until the connection ends.
     /// With a mailbox open the caller answers it once CONDSTORE is newly enabled: it knows HIGHESTMODSEQ (RFC 7162 §3.1).
     fn on_enable(
@@ -501,6 +521,9 @@ impl Session {
         // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
         let mut enabled = String::new();
         for capability in &capabilities {
+            if self.hiding.hides(capability) {
+                continue;
+            }
             let slot = match &capability[..] {
                 "IMAP4REV2" => &mut self.rev2,
                 "UTF8=ACCEPT" => &mut self.utf8,

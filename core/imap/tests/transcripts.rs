@@ -125,11 +125,18 @@ fn answer(session: &mut Session, really: &mut String) {
                 *really += "D: start TLS\n";
                 session.tls_started();
             }
+            Event::Compress { tag } => {
+                *really += "D: compress\n";
+                session.compressed(&tag, &mut out);
+                flush(&mut out, really);
+            }
             Event::Idle => *really += "D: idle\n",
             Event::IdleEnded { tag } => *really += &format!("D: idle ended {tag}\n"),
             Event::Perform { command, bytes } => {
                 let message = match &command.body {
                     Body::Append { message, .. } => &bytes[message.0.clone()],
+                    Body::AppendMany { letters, .. } => &bytes[letters[0].message.0.clone()],
+                    Body::Replace { letter, .. } => &bytes[letter.message.0.clone()],
                     _ => &[],
                 };
                 let mut written = Vec::new();

@@ -22,6 +22,7 @@ pub mod header;
 pub mod ids;
 pub mod limits;
 mod line_ends;
+pub mod preview;
 pub mod return_path;
 pub mod spelling;
 pub mod summary;

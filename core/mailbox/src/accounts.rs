@@ -18,7 +18,7 @@ use crate::limits::{ACCOUNT_ROWS, CONDEMNED_MAX, DIRECTORY_ROWS};
 use crate::name::INBOX;
 use crate::record::Entry;
 use crate::tree::TreeEntry;
-use crate::{Account, AccountId, MailboxFault, MailboxId, Mailboxes, SpecialUse};
+use crate::{Account, AccountId, MailboxFault, MailboxId, Mailboxes, SpecialUse, Usage};
 
 /// What a new account finds, all of it subscribed.
 const FIRST_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
@@ -246,6 +246,17 @@ impl Mailboxes {
             accounts.push(self.with_usage(known).await?);
         }
         Ok(accounts)
+    }
+
+    /// What the account's messages take, and its limit.
+    pub async fn usage(&self, account: AccountId) -> Result<Usage, MailboxFault> {
+        let _hold = self.hold_live_account(account).await?;
+        let state = self.inner.state.borrow();
+        let entry = state.accounts.get(&account);
+        Ok(Usage {
+            used_bytes: entry.map_or(0, |entry| entry.used_bytes),
+            quota_bytes: self.directory().quota_bytes(account),
+        })
     }
 
     async fn with_usage(&self, known: directory::Account) -> Result<Account, MailboxFault> {

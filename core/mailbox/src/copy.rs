@@ -183,11 +183,13 @@ impl Mailboxes {
             .get_mut(&to)
             .expect("it is held and open")
             .next_modseq();
+        let saved_s = self.inner.unix_seconds();
         let mut pairs = Vec::with_capacity(messages.len());
         for (message, uid) in messages.iter_mut().zip(placed.uid.0..) {
             pairs.push((message.uid, Uid(uid)));
             message.uid = Uid(uid);
             message.modseq = modseq;
+            message.saved_s = saved_s;
             if let Some(body) = self.inner.moving_to(&message.body) {
                 message.body = body;
             }

@@ -210,6 +210,7 @@ impl Inner {
         hold: &mut Hold,
     ) -> (Vec<Entry>, Vec<Result<Placed, MailboxFault>>) {
         let mut state = self.state.borrow_mut();
+        let saved_s = self.unix_seconds();
         let mut entries = Vec::with_capacity(routes.len());
         let mut placed = Vec::with_capacity(routes.len());
         let mut from = 0;
@@ -237,6 +238,7 @@ impl Inner {
                         flags: copy.recipient.flags.clone(),
                         internal_date: bundle.internal_date,
                         body_index: copy.body,
+                        saved_s,
                     };
                     entries.push(deliver.into());
                 }

@@ -28,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
+mod append;
 mod checkpoint;
 mod copy;
 mod deliver;
@@ -67,6 +68,7 @@ use std::rc::Rc;
 use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
+pub use append::Appending;
 pub use copy::Moved;
 pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 /// What an address is that has no mailbox of its own: the directory's words for it.
@@ -83,6 +85,15 @@ pub use watch::Watch;
 /// deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(pub u64);
+
+/// What an account's messages take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// RFC822.SIZE of all of them.
+    pub used_bytes: u64,
+    /// 0: no limit.
+    pub quota_bytes: u64,
+}
 
 /// Why an operation on mailboxes failed. The texts are shown to the people behind the clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -202,6 +213,8 @@ pub struct Message {
     pub flags: Flags,
     /// When the message arrived, or the date that APPEND brought (RFC 3501 §2.3.3). The zone is kept.
     pub internal_date: InternalDate,
+    /// When it was placed in this mailbox, in seconds since 1970 (RFC 8514); 0: an earlier release placed it and did not record that.
+    pub saved_s: u32,
     /// RFC822.SIZE.
     pub size_bytes: u32,
     /// Where the message's bytes are in the log.

@@ -51,6 +51,9 @@ pub const GROUP_MESSAGE_BYTES_MAX: usize = 256 * KIB;
 /// UIDs in one flag or expunge record: 5 bytes each when nothing can be written as a range.
 pub const UIDS_PER_RECORD_MAX: usize = 32_768;
 
+/// Messages that are appended together: a group's bodies and rows are bounded (`store::limits::GROUP_BODIES_MAX`).
+pub const APPENDED_MAX: usize = 32;
+
 /// Recipients of one delivery: one record of about 32 bytes each.
 pub const RECIPIENTS_MAX: usize = 4_096;
 

@@ -8,6 +8,7 @@
 //! | 51 `Expunge` | protective magic, mailbox, MODSEQ, only \Deleted or all, UIDs |
 //! | 52 `Relocate` | mailbox, (UID, body) each |
 //! | 53 `Flag`, conditional | mailbox, MODSEQ, MODSEQ since which a message must be unchanged, change, flags, UIDs |
+//! | 54 `Deliver`, dated | as 48, then when it was placed, in seconds since 1970 |
 //!
 //! Flag changes and expunges say what was asked, not what came of it; `apply` (`message/apply.rs`) works that out from the state it finds, live
 //! and in replay alike. So two sessions that change one message in one commit batch do not undo each other. What a COPY places is written
@@ -42,6 +43,7 @@ const FLAG: RecordKind = RecordKind(50);
 const EXPUNGE: RecordKind = RecordKind(51);
 const RELOCATE: RecordKind = RecordKind(52);
 const FLAG_UNCHANGED: RecordKind = RecordKind(53);
+const DELIVER_DATED: RecordKind = RecordKind(54);
 
 /// What happened to messages, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub enum MessageEntry {
         internal_date: InternalDate,
         /// Which of the group's bodies.
         body_index: u32,
+        /// See `Message::saved_s`.
+        saved_s: u32,
     },
     /// Messages placed by COPY or MOVE, at their new UIDs and modification sequence.
     Place {
@@ -120,6 +124,7 @@ impl Noun for MessageEntry {
                 flags,
                 internal_date,
                 body_index,
+                saved_s,
             } => {
                 out.put_varint(mailbox.0);
                 out.put_varint(u64::from(uid.0));
@@ -127,7 +132,11 @@ impl Noun for MessageEntry {
                 put_flags(out, flags);
                 put_date(out, *internal_date);
                 out.put_varint(u64::from(*body_index));
-                DELIVER
+                if *saved_s == 0 {
+                    return DELIVER;
+                }
+                out.put_varint(u64::from(*saved_s));
+                DELIVER_DATED
             }
             MessageEntry::Place { mailbox, messages } => {
                 out.put_varint(mailbox.0);
@@ -186,13 +195,17 @@ impl Noun for MessageEntry {
 
     fn decode(kind: RecordKind, reader: &mut Reader<'_>) -> Result<Option<MessageEntry>, Broken> {
         Ok(Some(match kind {
-            DELIVER => MessageEntry::Deliver {
+            DELIVER | DELIVER_DATED => MessageEntry::Deliver {
                 mailbox: MailboxId(reader.varint()?),
                 uid: Uid(read_u32(reader)?),
                 modseq: ModSeq(reader.varint()?),
                 flags: read_flags(reader)?,
                 internal_date: read_date(reader)?,
                 body_index: read_u32(reader)?,
+                saved_s: match kind {
+                    DELIVER_DATED => read_u32(reader)?,
+                    _ => 0,
+                },
             },
             PLACE => {
                 let mailbox = MailboxId(reader.varint()?);
@@ -255,6 +268,16 @@ impl Noun for MessageEntry {
                 flags: flags.clone(),
                 internal_date,
                 body_index: 0,
+                saved_s: 0,
+            },
+            MessageEntry::Deliver {
+                mailbox,
+                uid: Uid(3),
+                modseq: ModSeq(5),
+                flags: flags.clone(),
+                internal_date,
+                body_index: 0,
+                saved_s: 1_795_000_100,
             },
             MessageEntry::Place {
                 mailbox,
@@ -351,6 +374,7 @@ impl Noun for MessageEntry {
                 flags,
                 internal_date,
                 body_index,
+                saved_s,
             } => {
                 let body = bodies[*body_index as usize].clone();
                 let message = Message {
@@ -358,6 +382,7 @@ impl Noun for MessageEntry {
                     modseq: *modseq,
                     flags: flags.clone(),
                     internal_date: *internal_date,
+                    saved_s: *saved_s,
                     size_bytes: body.raw_bytes,
                     body,
                 };
@@ -391,6 +416,7 @@ impl Noun for MessageEntry {
                 flags,
                 internal_date,
                 body_index,
+                saved_s,
             } => {
                 let Some(body) = bodies.get(*body_index as usize) else {
                     return;
@@ -400,6 +426,7 @@ impl Noun for MessageEntry {
                     modseq: *modseq,
                     flags: flags.clone(),
                     internal_date: *internal_date,
+                    saved_s: *saved_s,
                     size_bytes: body.raw_bytes,
                     body: body.clone(),
                 };
@@ -466,8 +493,10 @@ impl Noun for MessageEntry {
                 let bodies = bodies.len();
                 format!("Relocate {{ mailbox: {mailbox:?}, bodies: {bodies} }}")
             }
-            // As before there were conditions, unless there is one.
-            _ => format!("{self:?}").replace("unchanged_since: None, ", ""),
+            // As before there were conditions and dates, unless there is one.
+            _ => format!("{self:?}")
+                .replace("unchanged_since: None, ", "")
+                .replace(", saved_s: 0 }", " }"),
         }
     }
 }
@@ -493,6 +522,7 @@ pub fn sample(uid: u32) -> Message {
             unix_seconds: 1_795_000_000,
             zone_minutes: -90,
         },
+        saved_s: 0,
         size_bytes: 1_000,
         body: BodyRef {
             name: BodyName([5; 32]),

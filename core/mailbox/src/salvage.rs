@@ -127,6 +127,7 @@ mod tests {
             flags: Flags::default(),
             internal_date: InternalDate::utc(0),
             body_index: 0,
+            saved_s: 0,
         };
         deliver.into()
     }

@@ -1,6 +1,7 @@
 //! Stories on the simulated machine: two legs, the real volume and store, crashes.
 
 mod accidents;
+mod append;
 mod cost;
 mod damage;
 mod flags;

@@ -41,6 +41,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[[scan.milter]]", "scan.milter"),
     ("[spam]", "spam"),
     ("[quarantine]", "quarantine"),
+    ("[imap]", "imap"),
+    ("[[imap.hide]]", "imap.hide"),
     ("[reports]", "reports"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),

@@ -15,6 +15,7 @@
 mod ahead;
 mod decode;
 mod line;
+mod preview;
 mod stream;
 
 use std::sync::Arc;
@@ -476,6 +477,13 @@ impl<K: Ask> Imap<K> {
                 body: held,
                 stays: held.is_some(),
                 recent,
+                preview: match held {
+                    None => {
+                        self.front_preview(reading, message, summary, wanted)
+                            .await?
+                    }
+                    Some(_) => None,
+                },
             };
             let mut line = FetchLine::new(out, line_bytes_max);
             line.put_message(*number, message, &read, wanted)?;
@@ -518,6 +526,7 @@ impl Large {
             body: Some(&whole.0),
             stays: false,
             recent: self.recent,
+            preview: None,
         };
         let mut out = Vec::new();
         let mut line = FetchLine::new(&mut out, self.line_bytes_max);

@@ -8,15 +8,17 @@ use imap::Names;
 use imap::command::{ListRequest, Resync, SpecialUse, StatusItem};
 use imap::list::{SEPARATOR, joined, matches};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
+use mail::SystemFlags;
 use mail::spelling::composed;
 use mailbox::limits::NAME_LEVELS_MAX;
-use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
+use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes, Message};
 use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
 use super::mode::Mode;
+use super::object::mailbox_id;
 use super::resync::{Asked, Vanished};
 use super::selected::Selected;
 use super::watch::Watching;
@@ -94,12 +96,17 @@ impl<K: Ask> Imap<K> {
             SpecialUse::Sent => mailbox::SpecialUse::Sent,
             SpecialUse::Trash => mailbox::SpecialUse::Trash,
         });
-        self.owner
+        let id = self
+            .owner
             .ask(
                 move |mailboxes| async move { mailboxes.create(account, &name, special_use).await },
             )
             .await??;
-        Ok(Done::plain("Create completed"))
+        Ok(Done {
+            // RFC 8474 §4.1.
+            code: format!("MAILBOXID {}", mailbox_id(id)),
+            text: "Create completed",
+        })
     }
 
     /// RFC 9051 §6.3.5. Sessions that have the mailbox open are ended by their watch.
@@ -163,12 +170,12 @@ impl<K: Ask> Imap<K> {
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
         let wanted = name.to_owned();
-        let recent_wanted = items.contains(&StatusItem::Recent);
+        let counted = Counted::by(items);
         let status = self
             .owner
             .ask(move |mailboxes| async move {
                 let id = mailboxes.find(account, &wanted).await?;
-                Counts::of(&mailboxes, id, recent_wanted).await
+                Counts::of(&mailboxes, id, counted).await
             })
             .await??;
         put_status(out, name, items, &status, shown);
@@ -236,13 +243,13 @@ impl<K: Ask> Imap<K> {
                 .filter(|info| info.selectable)
                 .map(|info| info.id)
                 .collect();
-            let recent_wanted = request.return_status.contains(&StatusItem::Recent);
+            let counted = Counted::by(&request.return_status);
             statuses = self
                 .owner
                 .ask(move |mailboxes| async move {
                     let mut statuses = Vec::with_capacity(ids.len());
                     for id in ids {
-                        statuses.push(Counts::of(&mailboxes, id, recent_wanted).await);
+                        statuses.push(Counts::of(&mailboxes, id, counted).await);
                     }
                     statuses
                 })
@@ -399,22 +406,54 @@ fn put_some<T>(
 /// What STATUS reports of one mailbox.
 struct Counts {
     status: MailboxStatus,
+    id: MailboxId,
     /// 0 when it is not asked for.
     recent: u32,
+    /// The same: octets of messages with \Deleted (RFC 9208 §5.1).
+    deleted_bytes: u64,
+}
+
+/// What costs more than the head of a mailbox.
+#[derive(Clone, Copy)]
+struct Counted {
+    recent: bool,
+    deleted_bytes: bool,
+}
+
+impl Counted {
+    fn by(items: &[StatusItem]) -> Counted {
+        Counted {
+            recent: items.contains(&StatusItem::Recent),
+            deleted_bytes: items.contains(&StatusItem::DeletedStorage),
+        }
+    }
 }
 
 impl Counts {
     async fn of(
         mailboxes: &Mailboxes,
         id: MailboxId,
-        recent_wanted: bool,
+        wanted: Counted,
     ) -> Result<Counts, MailboxFault> {
         let status = mailboxes.status(id).await?;
-        let recent = match recent_wanted {
+        let recent = match wanted.recent {
             true => mailboxes.recent_count(id).await?,
             false => 0,
         };
-        Ok(Counts { status, recent })
+        let mut deleted_bytes = 0;
+        // The head counts them: most mailboxes have none, and are not looked through.
+        if wanted.deleted_bytes && status.deleted > 0 {
+            let view = mailboxes.view(id).await?;
+            let deleted = |message: &&Message| message.flags.system.contains(SystemFlags::DELETED);
+            let sizes = view.messages.iter().filter(deleted);
+            deleted_bytes = sizes.map(|message| u64::from(message.size_bytes)).sum();
+        }
+        Ok(Counts {
+            status,
+            id,
+            recent,
+            deleted_bytes,
+        })
     }
 }
 
@@ -428,6 +467,10 @@ fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Coun
         put(out, item.name());
         out.push(b' ');
         let value = match item {
+            StatusItem::MailboxId => {
+                put(out, &mailbox_id(counts.id));
+                continue;
+            }
             StatusItem::Messages => status.messages.into(),
             // Of which no session was notified.
             StatusItem::Recent => counts.recent.into(),
@@ -439,6 +482,7 @@ fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Coun
             // RFC 7162 §3.1.2.1: at least 1.
             StatusItem::HighestModSeq => status.highest_modseq.0.max(1),
             StatusItem::AppendLimit => shown.append_bytes_max as u64,
+            StatusItem::DeletedStorage => counts.deleted_bytes,
         };
         put_number(out, value);
     }

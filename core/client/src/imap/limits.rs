@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub use crate::limits::*;
+pub use imap::limits::{DEFLATER_BYTES, INFLATER_BYTES};
 
 /// Before login a client has this long for each line: it has the password at hand.
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
@@ -19,6 +20,8 @@ pub const LINE_BYTES_FREE: usize = 64 * 1_024;
 /// lists a hundred fields, or takes every part and its size, stays far below it.
 pub const LINE_WORK_BYTES_MIN: usize = 1_024 * 1_024;
 pub const LINE_WORK_TIMES: usize = 32;
+/// What a preview counts as: so much of a message is decoded for it.
+pub const PREVIEW_WORK_BYTES: usize = 32 * 1_024;
 /// Lines of quoted-printable that are decoded in pieces; RFC 2045 §6.7 allows 76.
 pub const DECODED_LINE_BYTES_MAX: usize = 16 * 1_024;
 /// Bodies read ahead at once by a FETCH: by count, and by size (one message at least).

@@ -6,6 +6,7 @@ use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
+use super::limits::SILENCE_GRACE;
 use super::mode::Mode;
 use super::selected::{Expunges, Selected};
 use super::{Client, Done, End, Imap, fetch, folders, messages};
@@ -39,7 +40,10 @@ impl<K: Ask> Imap<K> {
                 selected.put_highest(&mut client.out);
             }
         }
-        let takes_out = matches!(body, Body::Expunge { .. } | Body::Move { .. });
+        let takes_out = matches!(
+            body,
+            Body::Expunge { .. } | Body::Move { .. } | Body::Replace { .. }
+        );
         let comes_back = matches!(
             &body,
             Body::Select {
@@ -149,6 +153,20 @@ impl<K: Ask> Imap<K> {
             Body::Status { mailbox, items } => {
                 self.on_status(account, &mailbox, &items, &shown, out).await
             }
+            Body::GetQuota(root) => self.on_get_quota(account, &root, out).await,
+            Body::GetQuotaRoot(mailbox) => {
+                self.on_get_quota_root(account, &mailbox, names, out).await
+            }
+            Body::Unauthenticate => {
+                client.selected = None;
+                client.account = None;
+                client.session.unauthenticated();
+                connection.deadline(self.silences.before_login + SILENCE_GRACE);
+                Ok(Done {
+                    code: format!("CAPABILITY {}", client.session.capabilities()),
+                    text: "Logged out; log in again",
+                })
+            }
             Body::Append {
                 mailbox,
                 flags,
@@ -157,6 +175,22 @@ impl<K: Ask> Imap<K> {
             } => {
                 let raw = bytes::Bytes::from(bytes).slice(message.0);
                 self.on_append(account, &mailbox, flags, date, raw).await
+            }
+            Body::AppendMany { mailbox, letters } => {
+                let bytes = bytes::Bytes::from(bytes);
+                self.on_append_many(account, &mailbox, letters, bytes).await
+            }
+            Body::Replace {
+                uid,
+                set,
+                mailbox,
+                letter,
+            } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                let bytes = bytes::Bytes::from(bytes);
+                let target = (uid, &set);
+                self.on_replace(account, selected, target, &mailbox, letter, bytes, out)
+                    .await
             }
             Body::Expunge { uids } => {
                 let selected = client.selected.as_ref().expect("the session knows");
@@ -227,6 +261,8 @@ impl<K: Ask> Imap<K> {
             | Body::Login { .. }
             | Body::Id(_)
             | Body::Namespace
+            | Body::Compress
+            | Body::SetQuota { .. }
             | Body::Idle => unreachable!("the session answers these itself"),
         })
     }

@@ -20,6 +20,7 @@ pub fn message(uid: u32, modseq: u64) -> Message {
         modseq: ModSeq(modseq),
         flags: Flags::default(),
         internal_date: InternalDate::utc(0),
+        saved_s: 0,
         size_bytes: 1,
         body: BodyRef {
             name: BodyName([0; 32]),

@@ -21,6 +21,7 @@ use super::limits::{
     SUMMARIES_PER_READ_MAX,
 };
 use super::numbering::Numbering;
+use super::object::email_id;
 use super::recent::Recent;
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
@@ -193,6 +194,8 @@ impl Search {
             internal_date: message.internal_date,
             size_bytes: message.size_bytes,
             modseq: message.modseq,
+            email_id: email_id(message),
+            saved_s: message.saved_s,
         }
     }
 
@@ -369,6 +372,7 @@ mod tests {
             modseq: ModSeq(1),
             flags: Flags::default(),
             internal_date: InternalDate::utc(0),
+            saved_s: 0,
             size_bytes: raw.len() as u32,
             body: BodyRef {
                 name: base::BodyName::of(raw),

@@ -21,6 +21,7 @@ use super::known::Known;
 use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX};
 use super::mode::Mode;
 use super::numbering::Numbering;
+use super::object::mailbox_id;
 use super::recent::Recent;
 use super::resync::{Vanished, matched};
 use super::watch::{Begun, Watching};
@@ -519,6 +520,8 @@ impl Selected {
         put_reply(out, "*", status, &validity, "UIDs valid");
         let next = format!("UIDNEXT {}", opening.status.uid_next.0);
         put_reply(out, "*", status, &next, "Predicted next UID");
+        let id = format!("MAILBOXID {}", mailbox_id(self.id));
+        put_reply(out, "*", status, &id, "Mailbox identifier");
         self.put_highest(out);
     }
 }

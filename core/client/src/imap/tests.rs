@@ -30,6 +30,7 @@ fn start_with(
             reading: Budget::new(1 << 20),
             sending: Budget::new(1 << 20),
             receiving,
+            compressing: Budget::new(1 << 20),
         };
         let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {
@@ -43,6 +44,7 @@ fn start_with(
                     tls: None,
                     login_on_loopback: true,
                     append_bytes_max: 1_000,
+                    hide: [].into(),
                 };
                 let mut session = Session::new(Policy::default(), false);
                 if logged_in {

@@ -1,6 +1,7 @@
 //! Whole sessions, of IMAP with a file for each command, of POP3, of ManageSieve, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
+mod compress;
 mod condstore;
 mod copy;
 mod create;
@@ -8,15 +9,22 @@ mod delete;
 mod enable;
 mod expunge;
 mod fetch;
+mod hide;
 mod idle;
 mod list;
 mod login;
 mod managesieve;
 mod r#move;
+mod multiappend;
+mod object;
 mod pop3;
+mod preview;
 mod qresync;
+mod quota;
 mod rename;
+mod replace;
 mod rig;
+mod savedate;
 mod scram;
 mod search;
 mod select;
@@ -26,3 +34,4 @@ mod store;
 mod submission;
 mod subscribe;
 mod teach;
+mod unauthenticate;

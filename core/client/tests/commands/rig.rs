@@ -16,6 +16,7 @@ use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
 use device::DeviceIndex;
 use device::sim::SimWorld;
+use imap::hide::Hide;
 use inbound::receive::inspect::Policy;
 use inbound::receive::{Ids, Inspect, Inspector};
 use lessons::Lessons;
@@ -130,6 +131,8 @@ pub struct Rig {
     pub failed: Arc<Mutex<Vec<IpAddr>>>,
     /// What the audit is told.
     pub audited: Arc<Mutex<Vec<String>>>,
+    /// What IMAP clients are not offered.
+    pub hide: Arc<[Hide]>,
 }
 
 /// Runs `story` on a new machine, on virtual time.
@@ -241,6 +244,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             alice: alice.expect("an account"),
             failed,
             audited,
+            hide: [].into(),
         };
         story(rig).await;
     });
@@ -264,12 +268,13 @@ impl Rig {
     pub async fn connect(&self) -> Session {
         let from = ([127, 0, 0, 1], 1024).into();
         let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
-        let imap = self.imap.clone();
+        let (imap, hide) = (self.imap.clone(), self.hide.clone());
         self.host.spawn(Box::pin(async move {
             let settings = Settings {
                 tls: None,
                 login_on_loopback: true,
                 append_bytes_max: 100_000,
+                hide,
             };
             imap.serve(&settings, connection).await;
         }));
@@ -470,6 +475,18 @@ impl Session {
 
     pub async fn send(&mut self, text: &str) {
         self.peer.send(text.as_bytes()).await.expect("it reads");
+    }
+
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.peer.send(bytes).await.expect("it reads");
+    }
+
+    /// What comes next, whatever it is; at least a byte, unless the session ended.
+    pub async fn some(&mut self) -> Vec<u8> {
+        if self.input.is_empty() {
+            self.peer.receive(&mut self.input, 4_096).await;
+        }
+        std::mem::take(&mut self.input)
     }
 
     /// The lines up to the tagged one; that without its tag.

@@ -49,6 +49,12 @@ pub const WORDS: &[&[u8]] = &[
     b"BODYSTRUCTURE",
     b"ENVELOPE",
     b"UID ",
+    b"a1 REPLACE 1 INBOX {3+}\r\nabc\r\n",
+    b"a1 APPEND INBOX {3+}\r\nabc (\\Seen) {2+}\r\nab\r\n",
+    b"SETQUOTA \"\" (STORAGE 5)",
+    b"PREVIEW (LAZY)",
+    b"EMAILID M1-a ",
+    b"SAVEDON 1-Feb-2026 ",
     b"COPY",
     b"MOVE",
     b"EXPUNGE",
@@ -166,7 +172,8 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                     }
                 }
                 Event::Idle | Event::IdleEnded { .. } => {}
-                Event::StartTls | Event::Close => {
+                // What follows is another stream.
+                Event::StartTls | Event::Compress { .. } | Event::Close => {
                     events.push(format!("{event:?}"));
                     return (events, sent);
                 }
@@ -179,7 +186,11 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
 }
 
 fn read_back(command: &::imap::Command, names: Names) {
-    if matches!(command.body, Body::Append { .. }) {
+    let brings_message = matches!(
+        command.body,
+        Body::Append { .. } | Body::AppendMany { .. } | Body::Replace { .. }
+    );
+    if brings_message {
         return; // its message is a place in bytes that are written again
     }
     let mut line = Vec::new();
@@ -296,6 +307,8 @@ pub fn ask(data: &[u8]) {
                 internal_date: InternalDate::utc(0),
                 size_bytes: raw.len() as u32,
                 modseq: ModSeq(50),
+                email_id: ::imap::object::EmailId::of(&[7; 32], InternalDate::utc(0)),
+                saved_s: 0,
             };
             matcher.verdict(row, Content::default());
             matcher.verdict(

@@ -2,7 +2,9 @@
 
 use mail::{Flags, ModSeq};
 
-use crate::command::{Body, Command, ListRequest, Resync, SearchRequest, StatusItem, StoreChange};
+use crate::command::{
+    Body, Command, Letter, ListRequest, Resync, SearchRequest, StatusItem, StoreChange,
+};
 use crate::date::{encode_date_time, encode_day};
 use crate::fetch::{FetchItem, Partial};
 use crate::parse::Names;
@@ -36,6 +38,28 @@ impl Line<'_> {
             Body::StartTls => self.word("STARTTLS"),
             Body::Namespace => self.word("NAMESPACE"),
             Body::Idle => self.word("IDLE"),
+            Body::Compress => self.word("COMPRESS DEFLATE"),
+            Body::Unauthenticate => self.word("UNAUTHENTICATE"),
+            Body::GetQuota(root) => {
+                self.word("GETQUOTA ");
+                self.string(root);
+            }
+            Body::GetQuotaRoot(mailbox) => {
+                self.word("GETQUOTAROOT ");
+                self.mailbox(mailbox);
+            }
+            Body::SetQuota { root, limits } => {
+                self.word("SETQUOTA ");
+                self.string(root);
+                self.word(" (");
+                for (index, (resource, limit)) in limits.iter().enumerate() {
+                    self.word(if index == 0 { "" } else { " " });
+                    self.word(resource);
+                    self.word(" ");
+                    put_number(self.out, *limit);
+                }
+                self.word(")");
+            }
             Body::Check => self.word("CHECK"),
             Body::Close => self.word("CLOSE"),
             Body::Unselect => self.word("UNSELECT"),
@@ -147,6 +171,25 @@ impl Line<'_> {
                 }
                 self.literal(message);
             }
+            // `message` stands for each of them.
+            Body::AppendMany { mailbox, letters } => {
+                self.word("APPEND ");
+                self.mailbox(mailbox);
+                for letter in letters {
+                    self.letter(letter, message);
+                }
+            }
+            Body::Replace {
+                uid,
+                set,
+                mailbox,
+                letter,
+            } => {
+                self.with_set(*uid, "REPLACE", set);
+                self.word(" ");
+                self.mailbox(mailbox);
+                self.letter(letter, message);
+            }
             Body::Expunge { uids } => match uids {
                 Some(uids) => self.with_set(true, "EXPUNGE", uids),
                 None => self.word("EXPUNGE"),
@@ -200,6 +243,19 @@ impl Line<'_> {
                 self.mailbox(mailbox);
             }
         }
+    }
+
+    /// One message of an APPEND, behind a blank.
+    fn letter(&mut self, letter: &Letter, message: &[u8]) {
+        self.word(" ");
+        put_flags(self.out, &letter.flags);
+        self.word(" ");
+        if let Some(date) = letter.date {
+            self.word("\"");
+            self.word(&encode_date_time(date));
+            self.word("\" ");
+        }
+        self.literal(message);
     }
 
     /// Text that needs no quoting.
@@ -413,6 +469,17 @@ impl Line<'_> {
                 self.word("MODSEQ ");
                 put_number(self.out, modseq.0);
             }
+            SearchKey::SavedBefore(day) => self.day("SAVEDBEFORE ", *day),
+            SearchKey::SavedOn(day) => self.day("SAVEDON ", *day),
+            SearchKey::SavedSince(day) => self.day("SAVEDSINCE ", *day),
+            SearchKey::EmailId(id) => {
+                self.word("EMAILID ");
+                self.word(id);
+            }
+            SearchKey::ThreadId(id) => {
+                self.word("THREADID ");
+                self.word(id);
+            }
             SearchKey::Envelope { field, text } => {
                 self.word(field.word());
                 self.word(" ");
@@ -448,6 +515,12 @@ impl Line<'_> {
             FetchItem::InternalDate => self.word("INTERNALDATE"),
             FetchItem::Rfc822Size => self.word("RFC822.SIZE"),
             FetchItem::ModSeq => self.word("MODSEQ"),
+            FetchItem::EmailId => self.word("EMAILID"),
+            FetchItem::ThreadId => self.word("THREADID"),
+            FetchItem::SaveDate => self.word("SAVEDATE"),
+            FetchItem::Preview { lazy } => {
+                self.word(if *lazy { "PREVIEW (LAZY)" } else { "PREVIEW" });
+            }
             FetchItem::Envelope => self.word("ENVELOPE"),
             FetchItem::BodyStructureBasic => self.word("BODY"),
             FetchItem::BodyStructure => self.word("BODYSTRUCTURE"),

@@ -6,7 +6,7 @@ use crate::limits::{FETCH_ITEMS_MAX, FIELD_NAMES_MAX, SECTION_DEPTH_MAX};
 use crate::sequence;
 
 use super::words::Words;
-use super::{Parsed, Refusal};
+use super::{Parsed, Refusal, more};
 
 const UNKNOWN: Refusal = Refusal::Syntax("Unknown FETCH item");
 
@@ -85,6 +85,12 @@ fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
         "INTERNALDATE" => I::InternalDate,
         "RFC822.SIZE" => I::Rfc822Size,
         "MODSEQ" => I::ModSeq,
+        "EMAILID" => I::EmailId,
+        "THREADID" => I::ThreadId,
+        "SAVEDATE" => I::SaveDate,
+        "PREVIEW" => I::Preview {
+            lazy: more::preview_modifier(words)?,
+        },
         "ENVELOPE" => I::Envelope,
         "BODYSTRUCTURE" => I::BodyStructure,
         "RFC822" => I::Rfc822,

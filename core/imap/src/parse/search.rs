@@ -7,6 +7,7 @@ use crate::date;
 use crate::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_TEXTS_MAX};
 use crate::search::{EnvelopeField, SearchKey};
 
+use super::more::object_id;
 use super::words::Words;
 use super::{Parsed, Refusal};
 
@@ -148,6 +149,13 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
         "LARGER" => Ok(K::Larger(spaced_number(words)?)),
         "SMALLER" => Ok(K::Smaller(spaced_number(words)?)),
         "MODSEQ" => modseq(words),
+        "SAVEDBEFORE" => Ok(K::SavedBefore(spaced_day(words)?)),
+        "SAVEDON" => Ok(K::SavedOn(spaced_day(words)?)),
+        "SAVEDSINCE" => Ok(K::SavedSince(spaced_day(words)?)),
+        // RFC 8514 §4.3: every mailbox has dates.
+        "SAVEDATESUPPORTED" => Ok(K::All),
+        "EMAILID" => Ok(K::EmailId(object_id(words)?)),
+        "THREADID" => Ok(K::ThreadId(object_id(words)?)),
         "BCC" => envelope(EnvelopeField::Bcc, words),
         "CC" => envelope(EnvelopeField::Cc, words),
         "FROM" => envelope(EnvelopeField::From, words),

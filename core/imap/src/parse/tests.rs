@@ -1,6 +1,6 @@
 use super::*;
 use crate::client::{Responses, put_command};
-use crate::command::{ChangedSince, ListRequest, SearchResults, StatusItem};
+use crate::command::{ChangedSince, ListRequest, Message, SearchResults, StatusItem};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::SEARCH_TEXTS_MAX;
 use crate::search::SearchKey;
@@ -320,6 +320,11 @@ fn item() -> impl Strategy<Value = FetchItem> {
             I::InternalDate,
             I::Rfc822Size,
             I::ModSeq,
+            I::EmailId,
+            I::ThreadId,
+            I::SaveDate,
+            I::Preview { lazy: false },
+            I::Preview { lazy: true },
             I::Envelope,
             I::BodyStructureBasic,
             I::BodyStructure,
@@ -408,11 +413,23 @@ fn any_body() -> impl Strategy<Value = Body> {
             Body::StartTls,
             Body::Namespace,
             Body::Idle,
+            Body::Compress,
+            Body::Unauthenticate,
             Body::Check,
             Body::Close,
             Body::Unselect
         ]),
         (bytes(), bytes()).prop_map(|(user, password)| Body::Login { user, password }),
+        bytes().prop_map(Body::GetQuota),
+        name().prop_map(Body::GetQuotaRoot),
+        (
+            bytes(),
+            prop::collection::vec(
+                ("[A-Z]{1,9}".prop_map(Box::<str>::from), 0..=i64::MAX as u64),
+                0..3
+            )
+        )
+            .prop_map(|(root, limits)| Body::SetQuota { root, limits }),
         prop::option::of(bytes()).prop_map(|initial| Body::Authenticate {
             mechanism: "PLAIN".into(),
             initial

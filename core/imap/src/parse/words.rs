@@ -82,6 +82,17 @@ impl<'a> Words<'a> {
         while self.accept(b' ') {}
     }
 
+    /// Whether `bytes` stand here, in any case.
+    pub fn is_next(&self, bytes: &[u8]) -> bool {
+        let here = self.bytes.get(self.at..self.at + bytes.len());
+        here.is_some_and(|here| here.eq_ignore_ascii_case(bytes))
+    }
+
+    /// Whether nothing but spaces is left.
+    pub fn is_rest_blank(&self) -> bool {
+        self.bytes[self.at..].iter().all(|&byte| byte == b' ')
+    }
+
     /// Takes one space or more.
     pub fn space(&mut self) -> Parsed<()> {
         if self.peek() != Some(b' ') {

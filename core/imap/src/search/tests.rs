@@ -20,6 +20,8 @@ fn verdicts(key: &SearchKey) -> [Verdict; 3] {
         internal_date: date,
         size_bytes: 100,
         modseq: ModSeq(50),
+        email_id: crate::object::EmailId::of(&[7; 32], InternalDate::utc(0)),
+        saved_s: 0,
     };
     let summary = Summary::of(RAW);
     let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
@@ -76,6 +78,8 @@ fn envelope_keys_see_the_envelope_and_not_the_field() {
         internal_date: InternalDate::utc(0),
         size_bytes: 1,
         modseq: ModSeq(1),
+        email_id: crate::object::EmailId::of(&[7; 32], InternalDate::utc(0)),
+        saved_s: 0,
         recent: false,
     };
     let content = Content {

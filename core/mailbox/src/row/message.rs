@@ -9,12 +9,17 @@ use store::{BodyRef, Codec};
 use tenancy::encoding::{put_signed, put_text, read_signed, read_text};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
-use super::{Broken, ROW_VERSION, read_u32, version};
+use super::{Broken, ROW_VERSION, read_u32};
 use crate::Message;
 
 /// Writes messages that ascend by UID.
 pub fn put_messages(out: &mut Vec<u8>, messages: &[Message]) {
-    out.put_u8(ROW_VERSION);
+    // Without a date it is what earlier releases wrote, and read.
+    let is_dated = messages.iter().any(|message| message.saved_s != 0);
+    out.put_u8(match is_dated {
+        true => DATED_VERSION,
+        false => ROW_VERSION,
+    });
     let mut keywords: Vec<&Keyword> = Vec::new();
     for keyword in messages.iter().flat_map(|message| &message.flags.keywords) {
         if !keywords
@@ -38,7 +43,11 @@ pub fn put_messages(out: &mut Vec<u8>, messages: &[Message]) {
 
 /// Reads what `put_messages` wrote and appends it to `into`; the UIDs must ascend, also from what is there already.
 pub fn read_messages(reader: &mut Reader<'_>, into: &mut Vec<Message>) -> Result<(), Broken> {
-    version(reader)?;
+    let is_dated = match reader.u8()? {
+        ROW_VERSION => false,
+        DATED_VERSION => true,
+        _ => return Err(Broken),
+    };
     let mut keywords = Vec::new();
     for _ in 0..reader.varint()? {
         keywords.push(Keyword::parse(&read_text(reader)?).ok_or(Broken)?);
@@ -47,7 +56,7 @@ pub fn read_messages(reader: &mut Reader<'_>, into: &mut Vec<Message>) -> Result
     let mut floor = into.last().map_or(Uid(0), |message| message.uid);
     let mut before = Neighbour::FIRST;
     for _ in 0..count {
-        let message = read_message(reader, &before, &keywords)?;
+        let message = read_message(reader, &before, &keywords, is_dated)?;
         if message.uid <= floor {
             return Err(Broken);
         }
@@ -60,7 +69,7 @@ pub fn read_messages(reader: &mut Reader<'_>, into: &mut Vec<Message>) -> Result
 
 /// More than `put_messages` writes for one message.
 pub fn encoded_bytes_max(message: &Message) -> usize {
-    128 + message
+    136 + message
         .flags
         .keywords
         .iter()
@@ -120,6 +129,7 @@ fn put_message(out: &mut Vec<u8>, message: &Message, before: &Neighbour, keyword
         (SHAPE_ONE_BATCH, one_batch),
         (SHAPE_ZONE, message.internal_date.zone_minutes != 0),
         (SHAPE_SIZE, message.size_bytes != message.body.raw_bytes),
+        (SHAPE_SAVED, message.saved_s != 0),
     ] {
         shape |= if holds { bit } else { 0 };
     }
@@ -136,6 +146,11 @@ fn put_message(out: &mut Vec<u8>, message: &Message, before: &Neighbour, keyword
     );
     if shape & SHAPE_ZONE != 0 {
         put_signed(out, i64::from(message.internal_date.zone_minutes));
+    }
+    if shape & SHAPE_SAVED != 0 {
+        // Most messages are placed in the second in which they arrive.
+        let unix_seconds = message.internal_date.unix_seconds;
+        put_signed(out, i64::from(message.saved_s).wrapping_sub(unix_seconds));
     }
     if shape & SHAPE_KEYWORDS != 0 {
         out.put_varint(message.flags.keywords.len() as u64);
@@ -175,8 +190,12 @@ fn read_message(
     reader: &mut Reader<'_>,
     before: &Neighbour,
     keywords: &[Keyword],
+    is_dated: bool,
 ) -> Result<Message, Broken> {
     let shape = reader.u8()?;
+    if shape & SHAPE_SAVED != 0 && !is_dated {
+        return Err(Broken);
+    }
     let codec = match shape & SHAPE_CODEC {
         0 => Codec::Raw,
         1 => Codec::Zstd,
@@ -189,6 +208,12 @@ fn read_message(
     let unix_seconds = before.unix_seconds.wrapping_add(read_signed(reader)?);
     let zone_minutes = if shape & SHAPE_ZONE != 0 {
         i16::try_from(read_signed(reader)?).map_err(|_| Broken)?
+    } else {
+        0
+    };
+    let saved_s = if shape & SHAPE_SAVED != 0 {
+        let saved_s = read_signed(reader)?.wrapping_add(unix_seconds);
+        u32::try_from(saved_s).map_err(|_| Broken)?
     } else {
         0
     };
@@ -252,6 +277,7 @@ fn read_message(
             unix_seconds,
             zone_minutes,
         },
+        saved_s,
         size_bytes,
         body: BodyRef {
             name,
@@ -307,3 +333,7 @@ const SHAPE_ONE_BATCH: u8 = 16;
 const SHAPE_ZONE: u8 = 32;
 /// RFC822.SIZE follows; without it it is the length of the body.
 const SHAPE_SIZE: u8 = 64;
+/// When it was placed follows.
+const SHAPE_SAVED: u8 = 128;
+/// Of rows and records with a message that has it: earlier releases refuse them.
+const DATED_VERSION: u8 = 4;

@@ -46,6 +46,7 @@ pub fn messages(random: &mut fastrand::Rng, count: u32) -> Vec<Message> {
                 unix_seconds: random.i64(-1 << 40..1 << 40),
                 zone_minutes: [0, 60, -480][random.usize(0..3)],
             },
+            saved_s: [0, random.u32(1..)][random.usize(0..2)],
             size_bytes: if random.bool() {
                 raw_bytes
             } else {

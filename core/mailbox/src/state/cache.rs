@@ -124,6 +124,7 @@ mod tests {
             modseq: ModSeq(u64::from(uid) + 1),
             flags,
             internal_date: InternalDate::utc(0),
+            saved_s: 0,
             size_bytes: 10,
             body: BodyRef {
                 name: BodyName([0; 32]),

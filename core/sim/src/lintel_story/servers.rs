@@ -204,6 +204,7 @@ impl Servers {
                 tls: None,
                 login_on_loopback: true,
                 append_bytes_max: LINTEL_MESSAGE_BYTES_MAX as usize,
+                hide: [].into(),
             }),
             open: Rc::default(),
             connections: Cell::new(0),

@@ -12,11 +12,13 @@ use imap::respond::{
     put, put_binary_name, put_body_structure, put_envelope, put_flags_of_session, put_literal_mark,
     put_number, put_section_name, put_string, without_nul,
 };
-use mail::Summary;
+use mail::preview::preview;
+use mail::{InternalDate, Summary};
 use mailbox::{MailboxFault, Message};
 
 use super::super::fault::Failure;
 use super::super::limits::*;
+use super::super::object::email_id;
 use super::Wanted;
 use super::decode::Encoding;
 use super::stream::Source;
@@ -30,6 +32,8 @@ pub(super) struct Read<'c> {
     pub stays: bool,
     /// \Recent in this session.
     pub recent: bool,
+    /// The first words, where `body` is not at hand.
+    pub preview: Option<String>,
 }
 
 /// One `* n FETCH (…)` in the making.
@@ -175,6 +179,34 @@ impl FetchLine<'_> {
                 put(self.out, "MODSEQ (");
                 put_number(self.out, message.modseq.0);
                 put(self.out, ")");
+            }
+            FetchItem::EmailId => {
+                put(self.out, "EMAILID (");
+                put(self.out, &email_id(message).text());
+                put(self.out, ")");
+            }
+            // RFC 8474 §5.2: NIL where threads are not kept.
+            FetchItem::ThreadId => put(self.out, "THREADID NIL"),
+            FetchItem::SaveDate => match message.saved_s {
+                0 => put(self.out, "SAVEDATE NIL"),
+                saved_s => {
+                    let date = InternalDate::utc(i64::from(saved_s));
+                    put(self.out, "SAVEDATE \"");
+                    put(self.out, &imap::date::encode_date_time(date));
+                    put(self.out, "\"");
+                }
+            },
+            FetchItem::Preview { .. } => {
+                put(self.out, "PREVIEW ");
+                match (&read.preview, raw.bytes) {
+                    (Some(preview), _) => put_string(self.out, preview.as_bytes()),
+                    (None, Some(bytes)) => {
+                        self.work(PREVIEW_WORK_BYTES)?;
+                        put_string(self.out, preview(&known().root, bytes).as_bytes());
+                    }
+                    // RFC 8970 §3.2: a lazy one of a large message.
+                    (None, None) => put(self.out, "NIL"),
+                }
             }
             FetchItem::Envelope => {
                 put(self.out, "ENVELOPE ");
@@ -382,6 +414,7 @@ mod tests {
             body: Some(&raw),
             stays: false,
             recent: false,
+            preview: None,
         };
         let mut out = b"before".to_vec();
         let wanted = Wanted::new(true, items, None, true, Default::default());

@@ -80,6 +80,7 @@ fn entries() -> Vec<Entry> {
                 zone_minutes: -480,
             },
             body_index: 0,
+            saved_s: 0,
         }
         .into(),
         MessageEntry::Flag {

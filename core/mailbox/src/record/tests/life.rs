@@ -193,6 +193,7 @@ impl Life {
                     flags: Flags::default(),
                     internal_date,
                     body_index: 0,
+                    saved_s: self.random.u32(0..3),
                 }
                 .into();
                 self.commit(vec![entry], bodies);

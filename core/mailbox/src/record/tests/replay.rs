@@ -229,6 +229,7 @@ fn two_flag_changes_in_one_batch_do_not_undo_each_other() {
         flags: Flags::default(),
         internal_date: InternalDate::utc(0),
         body_index: 0,
+        saved_s: 0,
     }
     .into();
     life.commit(vec![deliver], vec![body(1)]);

@@ -1,0 +1,111 @@
+//! MULTIAPPEND and REPLACE (RFC 3502, RFC 8508): what is placed together is one commit.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use base::BodyName;
+use bytes::Bytes;
+use imap::command::Letter;
+use imap::respond::{Status, put_reply};
+use imap::sequence::SequenceSet;
+use mail::{InternalDate, Summary, Uid};
+use mailbox::{AccountId, Appending, MailboxFault, MailboxId, Placed};
+use storage::owner::Ask;
+use store::BodyIn;
+
+use super::fault::Failure;
+use super::selected::Selected;
+use super::{Done, Imap};
+
+impl<K: Ask> Imap<K> {
+    /// RFC 3502: all of them or none. `bytes` are the command's.
+    pub(super) async fn on_append_many(
+        &self,
+        account: AccountId,
+        name: &str,
+        letters: Vec<Letter>,
+        bytes: Bytes,
+    ) -> Result<Done, Failure> {
+        let count = letters.len() as u32;
+        let placed = self.append(account, name, letters, bytes, None).await?;
+        // RFC 4315 §3: as many UIDs as messages, in their order.
+        let (first, last) = (placed.uid.0, placed.uid.0 + count - 1);
+        Ok(Done {
+            code: format!("APPENDUID {} {first}:{last}", placed.uid_validity.0),
+            text: "Append completed",
+        })
+    }
+
+    /// RFC 8508 §3: the message is there and the other one gone, or nothing happened.
+    #[expect(clippy::too_many_arguments, reason = "the words of one command")]
+    pub(super) async fn on_replace(
+        &self,
+        account: AccountId,
+        selected: &Selected,
+        (uid, set): (bool, &SequenceSet),
+        name: &str,
+        letter: Letter,
+        bytes: Bytes,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let targets = selected.targets(set, uid)?;
+        let target = match targets[..] {
+            [(_, target)] => Uid(target),
+            [] => return Err(Failure::No("NONEXISTENT", "Message does not exist")),
+            _ => return Err(Failure::Bad("REPLACE takes one message")),
+        };
+        let replaces = Some((selected.id, target));
+        let placed = self.append(account, name, vec![letter], bytes, replaces);
+        let placed = placed.await?;
+        // RFC 8508 §3: before the EXPUNGE, untagged.
+        let code = format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0);
+        put_reply(out, "*", Status::Ok, &code, "Replacement message ready");
+        Ok(Done::plain("Replace completed"))
+    }
+
+    async fn append(
+        &self,
+        account: AccountId,
+        name: &str,
+        letters: Vec<Letter>,
+        bytes: Bytes,
+        replaces: Option<(MailboxId, Uid)>,
+    ) -> Result<Placed, Failure> {
+        let now = InternalDate::utc(self.host.unix_seconds());
+        let count = letters.len() as u64;
+        let mut messages = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let raw = bytes.slice(letter.message.0);
+            if raw.is_empty() {
+                return Err(Failure::No("CANNOT", "Message is empty"));
+            }
+            let size = raw.len();
+            let digest = move || BodyIn {
+                name: BodyName::of(&raw),
+                summary: Bytes::from(Summary::of(&raw).encode()),
+                raw,
+            };
+            messages.push(Appending {
+                body: self.host.work(size, digest).await,
+                internal_date: letter.date.unwrap_or(now),
+                flags: letter.flags,
+            });
+        }
+        let mailbox = name.to_owned();
+        let placed = self
+            .owner
+            .ask(move |mailboxes| async move {
+                mailboxes
+                    .append(account, &mailbox, messages, replaces)
+                    .await
+            })
+            .await?;
+        match placed {
+            Ok(placed) => {
+                self.counters.appended.fetch_add(count, Relaxed);
+                Ok(placed)
+            }
+            Err(MailboxFault::NoMailbox) => Err(Failure::NoTarget),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}

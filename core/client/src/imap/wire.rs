@@ -1,0 +1,163 @@
+//! The connection as an IMAP session sees it: plain, or compressed once COMPRESS has begun (RFC 4978).
+//!
+//! What must hold: `receive` stays cancel-safe, gives out whatever can be expanded before it waits, and never expands more than
+//! `EXPANDED_BYTES_MAX` at a time. A stream that cannot be read ends the connection with BYE: `trouble` has its words.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imap::deflate::{Credit, Deflater, Inflater, Unreadable};
+use imap::limits::{EXPANDED_BYTES_MAX, PACKED_BYTES_MAX};
+use runtime::{Accepted, Charge, Connection, ConnectionFault, TlsFacts};
+
+/// Packs for all connections of a core, one piece after another.
+pub(super) type Packer = Rc<RefCell<Deflater>>;
+
+/// See the head of the file.
+pub(super) struct Wire<C> {
+    connection: C,
+    /// Since COMPRESS.
+    layer: Option<Box<Layer>>,
+}
+
+/// What compression adds to a connection.
+struct Layer {
+    packer: Packer,
+    inflater: Inflater,
+    /// What arrived and is not expanded yet; empty while the connection waits.
+    packed: Vec<u8>,
+    credit: Credit,
+    /// Bytes of a literal that are still to come: they cost no credit.
+    literal_bytes: usize,
+    trouble: Option<Unreadable>,
+    /// For the inflater.
+    _charge: Charge,
+}
+
+impl<C: Accepted> Wire<C> {
+    /// Not compressed yet.
+    pub fn new(connection: C) -> Wire<C> {
+        Wire {
+            connection,
+            layer: None,
+        }
+    }
+
+    /// From now on both directions are compressed. `behind` came after the command, and is compressed already.
+    pub fn compress(&mut self, packer: Packer, behind: Vec<u8>, charge: Charge) {
+        assert!(self.layer.is_none(), "the session allows it once");
+        self.layer = Some(Box::new(Layer {
+            packer,
+            inflater: Inflater::default(),
+            packed: behind,
+            credit: Credit::default(),
+            literal_bytes: 0,
+            trouble: None,
+            _charge: charge,
+        }));
+    }
+
+    /// So many of the next bytes belong to a literal whose size is known.
+    pub fn expect_literal(&mut self, bytes: usize) {
+        if let Some(layer) = &mut self.layer {
+            layer.literal_bytes = bytes;
+        }
+    }
+
+    /// Why nothing more can be read, although the connection is whole.
+    pub fn trouble(&self) -> Option<Unreadable> {
+        self.layer.as_ref().and_then(|layer| layer.trouble)
+    }
+}
+
+impl Layer {
+    /// Expands what is here; 0: nothing comes out of it without more.
+    fn expand(&mut self, into: &mut Vec<u8>) -> Result<usize, Unreadable> {
+        if let Some(trouble) = self.trouble {
+            return Err(trouble);
+        }
+        if self.packed.is_empty() && !self.inflater.is_full() {
+            return Ok(0);
+        }
+        let begin = into.len();
+        let room = EXPANDED_BYTES_MAX;
+        let expanded = self.inflater.expand(&self.packed, room, into);
+        let made = into.len() - begin;
+        let literal = made.min(self.literal_bytes);
+        self.literal_bytes -= literal;
+        let done = expanded.and_then(|used| {
+            self.packed.drain(..used);
+            self.credit.spend(used, made - literal)
+        });
+        if let Err(trouble) = done {
+            self.trouble = Some(trouble);
+            into.truncate(begin);
+            return Err(trouble);
+        }
+        Ok(made)
+    }
+}
+
+impl<C: Accepted> Connection for Wire<C> {
+    fn peer(&self) -> SocketAddr {
+        self.connection.peer()
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.connection.local()
+    }
+
+    fn tls(&self) -> Option<&TlsFacts> {
+        self.connection.tls()
+    }
+
+    fn deadline(&mut self, span: Duration) {
+        self.connection.deadline(span);
+    }
+
+    async fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
+        let Some(layer) = &mut self.layer else {
+            return self.connection.receive(into).await;
+        };
+        loop {
+            // until something comes out; the caller bounds how long that may take
+            match layer.expand(into) {
+                Ok(0) => {}
+                Ok(count) => return Ok(count),
+                Err(_) => return Err(ConnectionFault::Closed),
+            }
+            self.connection.receive(&mut layer.packed).await?;
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
+        let Some(layer) = &self.layer else {
+            return self.connection.send(bytes).await;
+        };
+        for piece in bytes.chunks(PACKED_BYTES_MAX) {
+            let packed = layer.packer.borrow_mut().pack(piece);
+            self.connection.send(&packed).await?;
+        }
+        Ok(())
+    }
+
+    async fn close(self) {
+        self.connection.close().await;
+    }
+}
+
+impl<C: Accepted> Accepted for Wire<C> {
+    fn speaks_for(&mut self, client: SocketAddr) {
+        self.connection.speaks_for(client);
+    }
+
+    async fn start_tls(
+        &mut self,
+        config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        self.connection.start_tls(config).await
+    }
+}
