@@ -26,6 +26,7 @@ mod messages;
 mod mode;
 mod numbering;
 mod perform;
+mod progress;
 mod recent;
 mod resync;
 mod rows;
@@ -33,6 +34,7 @@ mod rows;
 mod sample;
 mod search;
 mod selected;
+mod sort;
 mod teach;
 mod watch;
 
@@ -94,6 +96,8 @@ pub struct Imap<K = Owner> {
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
     damaged: Damages,
+    /// How often a client hears of a command that takes long.
+    progress_every: Duration,
 }
 
 /// How long a client may say nothing (RFC 9051 §5.4).
@@ -149,7 +153,14 @@ impl<K: Ask> Imap<K> {
             counters: Arc::default(),
             teaching: Rc::default(),
             damaged: Damages::default(),
+            progress_every: PROGRESS_EVERY,
         }
+    }
+
+    /// Reports on long commands as often as `every` says.
+    pub fn reporting_progress(mut self, every: Duration) -> Imap<K> {
+        self.progress_every = every;
+        self
     }
 
     /// For the metrics; one set for each core.

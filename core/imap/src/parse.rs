@@ -7,6 +7,7 @@ mod fetch;
 mod list;
 mod search;
 mod select;
+mod sort;
 mod words;
 
 use mail::{Flags, Keyword, SystemFlags};
@@ -87,11 +88,11 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
     if uid {
         words.space()?;
         name = words
-            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?
+            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, SEARCH, SORT, STORE or THREAD")?
             .to_ascii_uppercase();
         if !matches!(
             &name[..],
-            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "SEARCH" | "STORE"
+            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "SEARCH" | "SORT" | "STORE" | "THREAD"
         ) {
             return Err(Refusal::UnknownCommand);
         }
@@ -165,15 +166,19 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
             let (results, key) = search::search(words)?;
             Body::Search(SearchRequest { uid, results, key })
         }
+        "SORT" => Body::Sort(sort::sort(words, uid)?),
+        "THREAD" => Body::Thread(sort::thread(words, uid)?),
         "FETCH" => {
             let set = spaced_set(words)?;
             words.space()?;
             let items = fetch::items(words)?;
+            let (since, slice) = fetch::modifiers(words, uid)?;
             Body::Fetch {
                 uid,
                 set,
                 items,
-                since: fetch::since(words, uid)?,
+                since,
+                slice,
             }
         }
         "STORE" => store(words, uid)?,

@@ -19,6 +19,7 @@ mod rig;
 mod search;
 mod select;
 mod signing;
+mod sort;
 mod status;
 mod store;
 mod submission;

@@ -268,7 +268,7 @@ pub fn ask(data: &[u8]) {
             response.values().expect("well-formed values");
         }
         Body::Search(request) => {
-            let matcher = Matcher::new(&request.key, 1, 7, &[(7, 7)]);
+            let matcher = Matcher::new(&request.key, 1, 7, &[(7, 7)], 1_000_000);
             let flags = Flags::default();
             let row = Row {
                 number: 1,
