@@ -62,6 +62,8 @@ pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
 pub const SUMMARY_BYTES_PER_READ_MAX: usize = WINDOW_BYTES;
 /// RFC 9585 §4: a client hears of a long SEARCH, SORT or THREAD this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// A client that does not take such a report in this time loses its connection: the command may hold memory that others wait for.
+pub const PROGRESS_TAKEN_MAX: Duration = Duration::from_secs(30);
 /// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
 pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 /// Lessons about junk under way on one core: each COPY and MOVE begins one at most, which looks at one message after another. Past it a move

@@ -5,12 +5,13 @@ use std::time::Duration;
 use base::Time;
 use imap::respond::{Status, put_reply, put_string};
 use mailbox::MailboxFault;
-use runtime::{Connection, SessionHost};
+use runtime::{Connection, ConnectionFault, SessionHost};
 use storage::owner::Busy;
 
 use crate::pieces::Unread;
 
 use super::fault::Failure;
+use super::limits::PROGRESS_TAKEN_MAX;
 use super::{End, flush};
 
 /// Why a command came to nothing: it is answered NO, or its connection ended.
@@ -110,7 +111,11 @@ impl<'c, C: Connection> Progress<'c, C> {
         code.extend_from_slice(format!(" {} {})", self.done, self.goal).as_bytes());
         let code = String::from_utf8(code).expect("a tag is ASCII");
         put_reply(self.out, "*", Status::Ok, &code, "Still working on it");
-        flush(self.out, self.connection).await?;
-        Ok(())
+        // Memory that others wait for may be held meanwhile, so the client has little time to take it.
+        let sent = flush(self.out, self.connection);
+        match self.host.within(PROGRESS_TAKEN_MAX, sent).await {
+            Some(sent) => Ok(sent?),
+            None => Err(End::Broken(ConnectionFault::TimedOut)),
+        }
     }
 }

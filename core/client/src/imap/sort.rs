@@ -413,3 +413,64 @@ fn pay<G: Gather>(gathered: &mut Gathered<G>, bytes_max: usize) -> Result<(), Fa
         false => Err(TOO_MUCH),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use imap::sort::{SortCriterion, SortField};
+    use runtime::{Budget, Holder};
+
+    use super::*;
+
+    /// A sorter that holds some 50 KB, and pays for the first of them.
+    fn gathered(budget: &Budget) -> Gathered<Sorter> {
+        let by_subject = SortCriterion {
+            field: SortField::Subject,
+            reverse: false,
+        };
+        let mut of = Sorter::new(&[by_subject], 0);
+        for number in 0..500 {
+            let header = format!("Subject: {number} {}\r\n", "x".repeat(80));
+            of.add(InternalDate::utc(0), 1, header.as_bytes());
+        }
+        let charge = budget.take_for(Holder(1), SORT_READ_BYTES);
+        Gathered {
+            of,
+            charge: charge.expect("it is empty"),
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_paid_for_or_refused() {
+        let budget = Budget::new(SORT_READ_BYTES + 1_000_000);
+        let mut sorted = gathered(&budget);
+        let bytes = sorted.of.memory_bytes();
+        assert_eq!(pay(&mut sorted, bytes), Ok(()));
+        assert_eq!(budget.used_bytes(), SORT_READ_BYTES + bytes);
+        assert_eq!(pay(&mut sorted, bytes), Ok(()), "once");
+        assert_eq!(budget.used_bytes(), SORT_READ_BYTES + bytes);
+        assert_eq!(pay(&mut sorted, bytes - 1), Err(TOO_MUCH));
+        drop(sorted);
+        assert_eq!(budget.used_bytes(), 0);
+        // Without room it does not wait.
+        let scarce = Budget::new(SORT_READ_BYTES + 1_000);
+        assert_eq!(pay(&mut gathered(&scarce), usize::MAX), Err(TOO_MUCH));
+    }
+
+    #[test]
+    fn chunks_of_summaries_are_bounded_by_count_and_bytes() {
+        let message = |bytes: u32| {
+            let mut message = super::super::sample::message(1, 1);
+            message.body.summary.bytes = bytes;
+            message
+        };
+        let places: Vec<Place> = (0..1_000).map(|index| (index as u32 + 1, index)).collect();
+        for (bytes, count) in [
+            (0, SUMMARIES_PER_READ_MAX),
+            (SUMMARY_BYTES_PER_READ_MAX as u32 / 10, 10),
+            (SUMMARY_BYTES_PER_READ_MAX as u32 + 1, 1),
+        ] {
+            let messages = Arc::new(vec![message(bytes); 1_000]);
+            assert_eq!(summary_chunk(&messages, &places), count);
+        }
+    }
+}
