@@ -225,7 +225,7 @@ pub fn sort(data: &[u8]) {
     for (_, field) in SortField::ALL {
         let criterion = SortCriterion {
             field,
-            reverse: data.len() % 2 == 0,
+            reverse: data.len().is_multiple_of(2),
         };
         let mut sorter = Sorter::new(&[criterion], headers.len());
         for header in &headers {
