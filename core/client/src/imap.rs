@@ -29,6 +29,7 @@ mod numbering;
 mod object;
 mod perform;
 mod quota;
+mod progress;
 mod recent;
 mod resync;
 mod rows;
@@ -36,6 +37,7 @@ mod rows;
 mod sample;
 mod search;
 mod selected;
+mod sort;
 mod teach;
 mod watch;
 mod wire;
@@ -106,6 +108,8 @@ pub struct Imap<K = Owner> {
     damaged: Damages,
     /// Since a client of this core compressed, with what pays for it.
     packer: RefCell<Option<(Packer, Charge)>>,
+    /// How often a client hears of a command that takes long.
+    progress_every: Duration,
 }
 
 /// Where a login comes from.
@@ -172,7 +176,14 @@ impl<K: Ask> Imap<K> {
             teaching: Rc::default(),
             damaged: Damages::default(),
             packer: RefCell::default(),
+            progress_every: PROGRESS_EVERY,
         }
+    }
+
+    /// Reports on long commands as often as `every` says.
+    pub fn reporting_progress(mut self, every: Duration) -> Imap<K> {
+        self.progress_every = every;
+        self
     }
 
     /// For the metrics; one set for each core.

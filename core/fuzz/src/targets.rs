@@ -78,6 +78,13 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        name: "imap-sort",
+        run: imap::sort,
+        seeds: imap::sort_seeds,
+        words: imap::SORT_WORDS,
+        runs: 200_000,
+    },
+    Target {
         name: "imap-client",
         run: imap::responses,
         seeds: imap::response_seeds,

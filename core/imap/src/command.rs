@@ -5,6 +5,8 @@ use mail::{Flags, InternalDate, ModSeq};
 use crate::fetch::FetchItem;
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
+use crate::sort::SortCriterion;
+use crate::thread::ThreadAlgorithm;
 
 /// One command as the client sent it.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,12 +125,18 @@ pub enum Body {
         uids: Option<SequenceSet>,
     },
     Search(SearchRequest),
+    /// RFC 5256 §3.
+    Sort(SortRequest),
+    /// RFC 5256 §3.
+    Thread(ThreadRequest),
     /// RFC 9051 §6.4.5. `uid`: the set has UIDs, and the replies carry the UID.
     Fetch {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
         since: Option<ChangedSince>,
+        /// RFC 9394 §3.3; in UID FETCH only.
+        slice: Option<Slice>,
     },
     /// RFC 9051 §6.4.6. `silent` omits the FETCH replies for the client's own change. `unchanged_since` is RFC 7162 §3.1.3.
     Store {
@@ -321,6 +329,50 @@ pub struct SearchRequest {
     pub key: SearchKey,
 }
 
+/// SORT with the result options of RFC 5267 §3.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortRequest {
+    /// Not empty.
+    pub criteria: Vec<SortCriterion>,
+    /// Without RETURN the answer is `* SORT`, whatever was enabled.
+    pub search: SearchRequest,
+}
+
+/// THREAD.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThreadRequest {
+    pub uid: bool,
+    pub algorithm: ThreadAlgorithm,
+    pub key: SearchKey,
+}
+
+/// A part of a list of results (RFC 9394 §4 partial-range): places from 1, both included, in the order that the client wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    pub first: u32,
+    pub last: u32,
+    /// Written with minus signs: counted from the last result.
+    pub from_end: bool,
+}
+
+impl Slice {
+    /// Which of `count` results it names.
+    pub fn of(self, count: usize) -> std::ops::Range<usize> {
+        let low = (self.first.min(self.last) as usize - 1).min(count);
+        let high = (self.first.max(self.last) as usize).min(count);
+        match self.from_end {
+            false => low..high,
+            true => count - high..count - low,
+        }
+    }
+
+    /// As the client wrote it.
+    pub fn written(self) -> String {
+        let sign = if self.from_end { "-" } else { "" };
+        format!("{sign}{}:{sign}{}", self.first, self.last)
+    }
+}
+
 /// What RETURN asks for (RFC 4731 §3.1). All `false`: RETURN () means ALL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SearchResults {
@@ -330,6 +382,8 @@ pub struct SearchResults {
     pub count: bool,
     /// RFC 9051 §6.4.4.1: what is found becomes `$`.
     pub save: bool,
+    /// RFC 9394 §3.1; never together with `all`.
+    pub partial: Option<Slice>,
 }
 
 impl Body {
@@ -348,6 +402,8 @@ impl Body {
                 unchanged_since, ..
             } => unchanged_since.is_some(),
             Body::Search(request) => request.key.names_modseq(),
+            Body::Sort(request) => request.search.key.names_modseq(),
+            Body::Thread(request) => request.key.names_modseq(),
             _ => false,
         }
     }
@@ -356,6 +412,6 @@ impl Body {
 impl SearchResults {
     /// RFC 9051 §6.4.4.1: SAVE alone asks for no ESEARCH response.
     pub fn is_silent(self) -> bool {
-        self.save && !(self.min || self.max || self.all || self.count)
+        self.save && !(self.min || self.max || self.all || self.count || self.partial.is_some())
     }
 }

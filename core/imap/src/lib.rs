@@ -7,6 +7,7 @@
 //! The main path: `session` owns a `reader` that finds where a command ends, has it parsed (`parse` → `command`), holds it
 //! to the rules of its state, and answers what needs no mailbox. The rest goes to `core/client`, which answers with the
 //! writers of `respond`. FETCH's sections are cut in `fetch`, SEARCH is decided in `search`, LIST patterns in `list`.
+//! SORT's order is made in `sort`, THREAD's trees in `thread`.
 //! `client` is the other side, for tests and the load program. Start reading at `session`.
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,9 @@ pub mod respond;
 pub mod search;
 pub mod sequence;
 pub mod session;
+pub mod sort;
+pub mod subject;
+pub mod thread;
 pub mod utf7;
 
 pub use command::{Body, Command};

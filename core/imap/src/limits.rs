@@ -24,6 +24,16 @@ pub const SEARCH_KEYS_MAX: usize = 1_024;
 pub const SEARCH_TEXTS_MAX: usize = 32;
 /// Parentheses, NOT and OR inside each other. Each is a stack frame in parsing and in matching.
 pub const SEARCH_DEPTH_MAX: usize = 32;
+/// Criteria of one SORT: there are nine, and each may be turned round.
+pub const SORT_CRITERIA_MAX: usize = 32;
+/// Octets of a subject or name that count in SORT, mapped for comparison. What agrees in all of them is sorted by the next criterion: a few thousand
+/// mails with subjects of 30 KiB do not use up what a SORT may hold.
+pub const SORT_KEY_BYTES_MAX: usize = 512;
+/// Message-IDs of one References field that THREAD uses: the last ones, which are the nearest. Each may become a node of the tree.
+pub const REFERENCES_MAX: usize = 10_000;
+/// Steps that THREAD goes up in its trees to find loops: so many, and as many for each node. Past them a link that might close a loop is not made.
+pub const THREAD_STEPS_MIN: u64 = 1_000_000;
+pub const THREAD_STEPS_PER_NODE: u64 = 64;
 /// Data items of one FETCH.
 pub const FETCH_ITEMS_MAX: usize = 128;
 /// Names in one HEADER.FIELDS list.

@@ -8,6 +8,7 @@ mod list;
 mod more;
 mod search;
 mod select;
+mod sort;
 mod words;
 
 use mail::{Flags, Keyword, SystemFlags};
@@ -88,11 +89,11 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
     if uid {
         words.space()?;
         name = words
-            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH or STORE")?
+            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, REPLACE, SEARCH, SORT, STORE or THREAD")?
             .to_ascii_uppercase();
         if !matches!(
             &name[..],
-            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "REPLACE" | "SEARCH" | "STORE"
+            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "REPLACE" | "SEARCH" | "SORT" | "STORE" | "THREAD"
         ) {
             return Err(Refusal::UnknownCommand);
         }
@@ -172,15 +173,19 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
             let (results, key) = search::search(words)?;
             Body::Search(SearchRequest { uid, results, key })
         }
+        "SORT" => Body::Sort(sort::sort(words, uid)?),
+        "THREAD" => Body::Thread(sort::thread(words, uid)?),
         "FETCH" => {
             let set = spaced_set(words)?;
             words.space()?;
             let items = fetch::items(words)?;
+            let (since, slice) = fetch::modifiers(words, uid)?;
             Body::Fetch {
                 uid,
                 set,
                 items,
-                since: fetch::since(words, uid)?,
+                since,
+                slice,
             }
         }
         "STORE" => store(words, uid)?,

@@ -53,6 +53,10 @@ pub enum SearchKey {
     Larger(u32),
     /// Fewer octets than this.
     Smaller(u32),
+    /// RFC 5032: INTERNALDATE at least so many seconds ago.
+    Older(u32),
+    /// At most so many seconds ago.
+    Younger(u32),
     /// RFC 7162 §3.1.5: changed with it or after it. A message has one modification sequence for all its flags.
     ModSeq(ModSeq),
     /// RFC 8514 §4.3, days since 1970-01-01 in UTC: placed in the mailbox before that day.
@@ -93,6 +97,17 @@ impl SearchKey {
             SearchKey::And(keys) => keys.iter().any(SearchKey::names_modseq),
             SearchKey::Or(pair) => pair.0.names_modseq() || pair.1.names_modseq(),
             SearchKey::Not(key) => key.names_modseq(),
+            _ => false,
+        }
+    }
+
+    /// Whether message numbers are among the keys. `$` is none.
+    pub fn names_numbers(&self) -> bool {
+        match self {
+            SearchKey::Numbers(set) => !set.is_saved(),
+            SearchKey::And(keys) => keys.iter().any(SearchKey::names_numbers),
+            SearchKey::Or(pair) => pair.0.names_numbers() || pair.1.names_numbers(),
+            SearchKey::Not(key) => key.names_numbers(),
             _ => false,
         }
     }
@@ -186,7 +201,7 @@ pub enum Verdict {
 }
 
 /// Does the message match? With a body given the answer is `Yes` or `No`. `highest` are the greatest message number and UID
-/// of the mailbox, for `*`; `saved` the UIDs of `$` in ranges (ascending).
+/// of the mailbox, for `*`; `saved` the UIDs of `$` in ranges (ascending); `now` in seconds since 1970-01-01, for OLDER and YOUNGER.
 pub struct Matcher<'k> {
     key: Compiled<'k>,
     needles: Needles,
@@ -213,6 +228,10 @@ enum Compiled<'k> {
     Saved(&'k [(u32, u32)]),
     /// BODY or TEXT, by its place among the needles.
     Text(usize),
+    /// INTERNALDATE not after it.
+    Until(i64),
+    /// Not before it.
+    From(i64),
     /// A key that needs no preparation.
     Plain(&'k SearchKey),
 }
@@ -234,11 +253,13 @@ impl<'k> Matcher<'k> {
         highest_number: u32,
         highest_uid: u32,
         saved: &'k [(u32, u32)],
+        now: i64,
     ) -> Matcher<'k> {
         let sets = Sets {
             highest_number,
             highest_uid,
             saved,
+            now,
         };
         let mut needles = Needles::default();
         Matcher {
@@ -266,6 +287,8 @@ struct Sets<'s> {
     highest_uid: u32,
     /// The UIDs of `$`.
     saved: &'s [(u32, u32)],
+    /// The time of the search.
+    now: i64,
 }
 
 /// Resolves sets and folds texts, once for all messages.
@@ -294,6 +317,8 @@ fn compile<'k>(key: &'k SearchKey, sets: &Sets<'k>, needles: &mut Needles) -> Co
             name,
             text: Needle::new(text),
         },
+        SearchKey::Older(seconds) => Compiled::Until(sets.now.saturating_sub((*seconds).into())),
+        SearchKey::Younger(seconds) => Compiled::From(sets.now.saturating_sub((*seconds).into())),
         SearchKey::Body(text) => Compiled::Text(needles.add(text::Scope::Body, text)),
         SearchKey::Text(text) => Compiled::Text(needles.add(text::Scope::Text, text)),
         plain => Compiled::Plain(plain),
@@ -332,6 +357,8 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
         Compiled::Envelope { field, text } => envelope_verdict(*field, text, look.content),
         Compiled::Header { name, text } => header_verdict(name, text, look.content),
         Compiled::Text(needle) => text_verdict(*needle, look),
+        Compiled::Until(limit) => (row.internal_date.unix_seconds <= *limit).into(),
+        Compiled::From(limit) => (row.internal_date.unix_seconds >= *limit).into(),
         Compiled::Plain(key) => plain_verdict(key, row, look.content),
     }
 }
@@ -378,6 +405,8 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         | SearchKey::Uids(_)
         | SearchKey::Envelope { .. }
         | SearchKey::Header { .. }
+        | SearchKey::Older(_)
+        | SearchKey::Younger(_)
         | SearchKey::Body(_)
         | SearchKey::Text(_) => unreachable!("`compile` gives these forms of their own"),
     }

@@ -256,7 +256,8 @@ impl Session {
         }
         words.push_str(
             " NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH \
-             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT CONDSTORE QRESYNC APPENDLIMIT=",
+             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT CONDSTORE QRESYNC \
+             SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES WITHIN PARTIAL I18NLEVEL=1 INPROGRESS APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
         self.put_more(&mut words);
@@ -414,6 +415,7 @@ impl Session {
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
             }
+            B::Sort(_) | B::Thread(_) => Needs::Mailbox,
             B::Expunge { .. } | B::Store { .. } | B::Move { .. } | B::Replace { .. } => {
                 Needs::WritableMailbox
             }

@@ -2,6 +2,7 @@
 //! (charsets). Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
 //! a few hundred kilobytes that nests twenty thousand of them ends its stack.
 
+mod casemap;
 mod charset;
 mod parameters;
 mod words;
@@ -16,6 +17,7 @@ use mail_parser::decoders::html::html_to_text;
 use crate::header::{self, Field};
 use crate::summary::{AddressList, Content, Part, Summary};
 
+pub use casemap::casemap;
 pub use charset::{CHARSETS, decode_strictly};
 
 /// Where text is looked for (RFC 9051 §6.4.4), and where it stands: what stands in `Body` is in the scope of both.
@@ -183,11 +185,44 @@ pub fn quoted_printable_decoded(body: &[u8]) -> Option<Vec<u8>> {
 
 /// The day a Date field names, as days since 1970-01-01, its zone disregarded (RFC 3501 §6.4.4, SENTON and kin).
 pub fn date_days(value: &[u8]) -> Option<i64> {
+    days_of(&date_time(value)?)
+}
+
+/// The moment a Date field names, in seconds since 1970-01-01 in UTC (RFC 5256 §2.2). A time that no clock shows is 00:00:00, a zone that
+/// there cannot be is UTC; `None` without a day.
+pub fn date_seconds(value: &[u8]) -> Option<i64> {
+    let date = date_time(value).or_else(|| {
+        // A day without a time.
+        date_time(&[&crate::header::unfold(value), &b" 00:00:00 +0000"[..]].concat())
+    })?;
+    let days = days_of(&date)?;
+    let seconds = match (date.hour, date.minute, date.second) {
+        (0..24, 0..60, 0..=60) => {
+            i64::from(date.hour) * 3_600 + i64::from(date.minute) * 60 + i64::from(date.second)
+        }
+        _ => 0,
+    };
+    let zone = match (date.tz_hour, date.tz_minute) {
+        (0..24, 0..60) => i64::from(date.tz_hour) * 3_600 + i64::from(date.tz_minute) * 60,
+        _ => 0,
+    };
+    let local = days * DAY_SECONDS + seconds;
+    Some(if date.tz_before_gmt {
+        local + zone
+    } else {
+        local - zone
+    })
+}
+
+fn date_time(value: &[u8]) -> Option<mail_parser::DateTime> {
     let mut field = b"Date: ".to_vec();
     field.extend_from_slice(&crate::header::unfold(value));
     field.extend_from_slice(b"\r\n\r\n");
     let message = MessageParser::default().parse_headers(&field[..])?;
-    let date = message.date()?;
+    message.date().cloned()
+}
+
+fn days_of(date: &mail_parser::DateTime) -> Option<i64> {
     days_from_civil(date.year.into(), date.month.into(), date.day.into())
 }
 
@@ -271,6 +306,18 @@ mod tests {
             days_from_civil(2003, 7, 1)
         );
         assert_eq!(date_days(b" nonsense"), None);
+        let moment = days_from_civil(2003, 7, 2).map(|days| days * DAY_SECONDS + 8 * 3_600 + 3_157);
+        assert_eq!(date_seconds(b" Tue, 1 Jul 2003 23:52:37 -0900"), moment);
+        assert_eq!(date_seconds(b" 2 Jul 2003 10:22:37 +0130"), moment);
+        assert_eq!(date_seconds(b" nonsense"), None);
+        for odd in [
+            "1 Jul 2003 99:99:99 +0000",
+            "1 Jul 2003",
+            "1 Jul 2003 00:00:00 +9999",
+        ] {
+            let day = days_from_civil(2003, 7, 1).map(|days| days * DAY_SECONDS);
+            assert_eq!(date_seconds(odd.as_bytes()), day, "{odd}");
+        }
     }
 
     #[test]

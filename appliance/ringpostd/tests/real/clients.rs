@@ -287,3 +287,38 @@ fn health_and_metrics_answer() {
     let legs = home.ctl_ok(&["leg", "list"]);
     assert_eq!(legs.matches("in_sync").count(), 2, "{legs}");
 }
+
+/// SORT and THREAD as Python's imaplib asks for them, and their results cut.
+#[test]
+fn imaplib_sorts_and_threads() {
+    let home = Home::new();
+    let _daemon = home.start();
+    let text = python(
+        &home,
+        r#"
+import imaplib, sys
+imap = imaplib.IMAP4("127.0.0.1", int(sys.argv[3]))
+imap.login("alice@example.org", "ringpost")
+assert {"SORT", "THREAD=REFERENCES", "ESORT", "PARTIAL"} <= set(str(imap.capability()[1][0], "ascii").split())
+for number in range(60):
+    head = b"Message-ID: <%d@x>\r\nSubject: topic %d\r\nDate: %d Jan 2026 00:%02d:00 +0000\r\n" % (number, number % 3, 28 - number % 28, number)
+    if number >= 3:
+        head += b"References: <%d@x>\r\n" % (number - 3)
+    imap.append("INBOX", None, None, head + b"\r\nx\r\n")
+imap.select("INBOX")
+kind, found = imap.sort("(SUBJECT REVERSE DATE)", "UTF-8", "ALL")
+wanted = sorted(range(60), key=lambda number: (number % 3, number % 28, -number))
+assert found == [" ".join(str(number + 1) for number in wanted).encode()], found
+kind, found = imap.uid("SORT", "RETURN (COUNT PARTIAL 1:3)", "(REVERSE ARRIVAL)", "UTF-8", "ALL")
+assert kind == "OK", found
+assert b"PARTIAL (1:3 60,59,58) COUNT 60" in imap.response("ESEARCH")[1][0]
+kind, threads = imap.thread("REFERENCES", "UTF-8", "ALL")
+chains = [" ".join(str(number + 1) for number in range(first, 60, 3)) for first in range(3)]
+assert sorted(threads[0].decode().strip("()").split(")(")) == sorted(chains), threads
+kind, threads = imap.uid("THREAD", "ORDEREDSUBJECT", "UTF-8", "SUBJECT", "topic")
+assert threads[0].count(b"(") == 60, threads
+print("in order")
+"#,
+    );
+    assert!(text.contains("in order"), "{text}");
+}

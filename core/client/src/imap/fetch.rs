@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use imap::command::ChangedSince;
+use imap::command::{ChangedSince, Slice};
 use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
@@ -57,6 +57,8 @@ pub struct Wanted {
     modseq_listed: bool,
     /// Only what changed since, and what is gone (RFC 7162 §3.1.4.1, §3.2.6).
     since: Option<ChangedSince>,
+    /// Only these of the messages that are named and changed (RFC 9394 §3.3).
+    slice: Option<Slice>,
     /// The client enabled IMAP4rev2.
     rev2: bool,
 }
@@ -108,9 +110,16 @@ impl Wanted {
             flags_listed: items.contains(&FetchItem::Flags),
             modseq_listed: items.contains(&FetchItem::ModSeq),
             since,
+            slice: None,
             rev2: mode.rev2,
             items,
         }
+    }
+
+    /// With PARTIAL.
+    pub fn sliced(mut self, slice: Option<Slice>) -> Wanted {
+        self.slice = slice;
+        self
     }
 
     /// Whether a line about a message of this summary can be put together only with all of the message in memory.
@@ -201,6 +210,9 @@ impl<K: Ask> Imap<K> {
             // RFC 7162 §3.2.6: before any FETCH. What still has a number here is reported by VANISHED without EARLIER.
             let gone = selected.numbering.without(&happened.vanished);
             put_vanished(&mut Vanished::earlier(gone), out, connection).await?;
+        }
+        if let Some(slice) = wanted.slice {
+            targets = targets[slice.of(targets.len())].to_vec();
         }
         let reading = Reading {
             holder: holder::of_account(account),

@@ -52,6 +52,21 @@ pub const SMALL_COMMAND_BYTES: usize = imap::limits::COMMAND_BYTES_MAX;
 pub const KEYWORDS_SHOWN_MAX: usize = 256;
 /// Messages whose new keywords are shown in one FLAGS line: 64 of them with all different keywords make it 266 KiB.
 pub const ANNOUNCED_TOGETHER_MAX: usize = 64;
+/// What one SORT or THREAD holds of the messages that it compares, at most: as much as the account's share of `memory.read` where that is less. It is
+/// some 100 bytes of each message in SORT, 300 in THREAD. Past it the command is refused.
+pub const SORT_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+/// What is expected of one message, and paid for before anything is read.
+pub const SORT_BYTES_EXPECTED: usize = 256;
+/// What SORT and THREAD hold beside that: a chunk of summaries, or the beginning of a message whose summary does not say enough.
+pub const SORT_READ_BYTES: usize = SORT_HEADER_BYTES_MAX + 2 * WINDOW_BYTES;
+/// So much of a header is looked at; a field behind it does not count.
+pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
+/// Summaries that are read at once for SORT and THREAD: nearly always fewer bytes than `SUMMARIES_PER_READ_MAX` allows.
+pub const SUMMARY_BYTES_PER_READ_MAX: usize = WINDOW_BYTES;
+/// RFC 9585 §4: a client hears of a long SEARCH, SORT or THREAD this often.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// A client that does not take such a report in this time loses its connection: the command may hold memory that others wait for.
+pub const PROGRESS_TAKEN_MAX: Duration = Duration::from_secs(30);
 /// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
 pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 /// Lessons about junk under way on one core: each COPY and MOVE begins one at most, which looks at one message after another. Past it a move
@@ -61,3 +76,6 @@ pub const LESSONS_UNDER_WAY_MAX: usize = 8;
 pub const LESSONS_TOGETHER_MAX: usize = 32;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;
+
+// A share holds what is read, and a sort of a hundred thousand messages.
+const _: () = assert!(SORT_READ_BYTES + 100_000 * 400 <= crate::limits::READING_SHARE_BYTES_MIN);

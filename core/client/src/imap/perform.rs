@@ -25,6 +25,8 @@ impl<K: Ask> Imap<K> {
         let expunges = match &body {
             Body::Fetch { uid: false, .. } | Body::Store { uid: false, .. } => Expunges::Later,
             Body::Search(request) if !request.uid => Expunges::Later,
+            Body::Sort(request) if !request.search.uid => Expunges::Later,
+            Body::Thread(request) if !request.uid => Expunges::Later,
             _ => Expunges::Now,
         };
         let lost = client.session.take_saved_lost();
@@ -241,16 +243,33 @@ impl<K: Ask> Imap<K> {
                 }
                 done
             }
+            Body::Sort(request) => {
+                let selected = client.selected.as_mut().expect("the session knows");
+                let saves = request.search.results.is_some_and(|results| results.save);
+                let done = self
+                    .on_sort(account, selected, &request, tag, (out, connection))
+                    .await?;
+                if saves && done.is_err() {
+                    selected.saved = Vec::new();
+                }
+                done
+            }
+            Body::Thread(request) => {
+                let selected = client.selected.as_mut().expect("the session knows");
+                self.on_thread(account, selected, &request, tag, (out, connection))
+                    .await?
+            }
             Body::Fetch {
                 uid,
                 set,
                 items,
                 since,
+                slice,
             } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };
                 let selected = client.selected.as_mut().expect("the session knows");
                 let mode = selected.mode;
-                let wanted = fetch::Wanted::new(uid, items, since, read_only, mode);
+                let wanted = fetch::Wanted::new(uid, items, since, read_only, mode).sliced(slice);
                 self.on_fetch(account, selected, &set, wanted, out, connection)
                     .await?
             }

@@ -1,13 +1,15 @@
 //! SEARCH: rows first, summaries of those that rows cannot decide, bodies of those that summaries cannot. Each look goes beside the
 //! core when it is long (`SessionHost::work`): other sessions are served meanwhile.
 
-mod results;
+pub(super) mod results;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use imap::command::{SearchRequest, SearchResults};
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
+use imap::sequence::joined;
 use mail::{ModSeq, Summary};
 use mailbox::{AccountId, MailboxFault, Message};
 use runtime::{Connection, SessionHost};
@@ -22,6 +24,7 @@ use super::limits::{
 };
 use super::numbering::Numbering;
 use super::object::email_id;
+use super::progress::{Progress, Stop, outcome};
 use super::recent::Recent;
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
@@ -29,18 +32,20 @@ use results::Results;
 
 /// What the search of one mailbox works with. Clones share it, also with threads beside the core.
 #[derive(Clone)]
-struct Search {
+pub(super) struct Search {
     key: Arc<SearchKey>,
     numbering: Arc<Numbering>,
-    messages: Arc<Vec<Message>>,
+    pub messages: Arc<Vec<Message>>,
     /// \Recent in this session.
     recent: Option<Arc<Recent>>,
     /// What `$` stands for.
     saved: Arc<Vec<(u32, u32)>>,
+    /// When it began, in seconds since 1970-01-01.
+    now: i64,
 }
 
 /// (number, index in the view) of a message.
-type Place = (u32, usize);
+pub(super) type Place = (u32, usize);
 /// Those that match, and those that more has to be read of.
 type Sorted = (Vec<Place>, Vec<Place>);
 
@@ -55,11 +60,13 @@ impl<K: Ask> Imap<K> {
         tag: &str,
         (out, connection): (&mut Vec<u8>, &mut impl Connection),
     ) -> Result<Result<Done, Failure>, End> {
-        let found = match self.search(account, selected, request).await {
+        let every = self.progress_every;
+        let mut progress = Progress::new(&self.host, tag, every, (&mut *out, &mut *connection));
+        let found = self.search(account, selected, request, &mut progress).await;
+        let (found, modseq) = match outcome(found)? {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure)),
         };
-        let (found, modseq) = found;
         if let Some(mut results) = Results::new(tag, &found, modseq, request, rev2) {
             while results.put_some(out) {
                 flush(out, connection).await?;
@@ -74,41 +81,48 @@ impl<K: Ask> Imap<K> {
         account: AccountId,
         selected: &mut Selected,
         request: &SearchRequest,
-    ) -> Result<(Vec<u32>, Option<ModSeq>), Failure> {
+        progress: &mut Progress<'_, impl Connection>,
+    ) -> Result<(Vec<u32>, Option<ModSeq>), Stop> {
+        let (search, found) = self.find(account, selected, &request.key, progress).await?;
+        save(selected, &search, &found, request.results)?;
+        let modseq = highest(&found, &search, request.key.names_modseq(), request.results);
+        if let Some(modseq) = modseq {
+            selected.showed(modseq);
+        }
+        Ok((search.named(&found, request.uid), modseq))
+    }
+
+    /// The messages that match, ascending, and what they were found in.
+    pub(super) async fn find(
+        &self,
+        account: AccountId,
+        selected: &Selected,
+        key: &SearchKey,
+        progress: &mut Progress<'_, impl Connection>,
+    ) -> Result<(Search, Vec<Place>), Stop> {
         let id = selected.id;
         let view = self
             .owner
             .ask(move |mailboxes| async move { mailboxes.view(id).await })
             .await??;
         let search = Search {
-            key: Arc::new(request.key.clone()),
+            key: Arc::new(key.clone()),
             numbering: Arc::new(selected.numbering.clone()),
             messages: view.messages,
             recent: selected.recent_shown().cloned().map(Arc::new),
             saved: Arc::new(selected.saved.clone()),
+            now: self.host.unix_seconds(),
         };
         let (mut found, open) = search.by_rows(&self.host).await;
+        progress.expect(open.len());
         for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
-            found.extend(self.search_deeper(account, &search, chunk).await?);
+            found.extend(
+                self.search_deeper(account, &search, chunk, progress)
+                    .await?,
+            );
         }
         found.sort_unstable();
-        if let Some(results) = request.results.filter(|results| results.save) {
-            let uids = found.iter().map(|&(_, index)| search.messages[index].uid.0);
-            selected.saved = saved(uids, results).ok_or(Failure::No(
-                "NOTSAVED",
-                "Search result has too many ranges to be saved",
-            ))?;
-        }
-        let modseq = highest(&found, &search.messages, request);
-        if let Some(modseq) = modseq {
-            selected.showed(modseq);
-        }
-        let uid = request.uid;
-        let named = |&(number, index): &Place| match uid {
-            true => search.messages[index].uid.0,
-            false => number,
-        };
-        Ok((found.iter().map(named).collect(), modseq))
+        Ok((search, found))
     }
 
     /// Those of `open` that match, having read what it takes.
@@ -117,7 +131,9 @@ impl<K: Ask> Imap<K> {
         account: AccountId,
         search: &Search,
         open: &[Place],
-    ) -> Result<Vec<Place>, Failure> {
+        progress: &mut Progress<'_, impl Connection>,
+    ) -> Result<Vec<Place>, Stop> {
+        let all = open.len();
         let refs: Vec<BodyRef> = refs(&search.messages, open);
         let summaries = self
             .owner
@@ -126,11 +142,13 @@ impl<K: Ask> Imap<K> {
         let (mut found, open) = search
             .by_summaries(&self.host, open.to_vec(), summaries)
             .await?;
+        progress.step(all - open.len()).await?;
         let mut rest = &open[..];
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(body_chunk(&search.messages, rest));
             rest = after;
             found.extend(self.search_bodies(account, search, chunk).await?);
+            progress.step(chunk.len()).await?;
         }
         Ok(found)
     }
@@ -172,7 +190,17 @@ impl Search {
             numbering.count(),
             numbering.highest_uid(),
             &self.saved,
+            self.now,
         )
+    }
+
+    /// The numbers or the UIDs of messages.
+    pub fn named(&self, found: &[Place], uid: bool) -> Vec<u32> {
+        let named = |&(number, index): &Place| match uid {
+            true => self.messages[index].uid.0,
+            false => number,
+        };
+        found.iter().map(named).collect()
     }
 
     /// Of a look at `bytes`: each key may look at all of them.
@@ -289,27 +317,63 @@ impl Search {
 }
 
 /// The bodies of the chosen messages.
-fn refs(messages: &[Message], chosen: &[Place]) -> Vec<BodyRef> {
+pub(super) fn refs(messages: &[Message], chosen: &[Place]) -> Vec<BodyRef> {
     chosen
         .iter()
         .map(|&(_, index)| messages[index].body.clone())
         .collect()
 }
 
-/// RFC 7162 §3.1.6 and RFC 4731 §3.2: the highest modification sequence of what is returned, when MODSEQ is asked for.
-fn highest(found: &[Place], messages: &[Message], request: &SearchRequest) -> Option<ModSeq> {
-    let modseq = |&(_, index): &Place| messages[index].modseq;
-    if !request.key.names_modseq() {
-        return None;
+/// Those of `found`, which is in the order of the answer, that RETURN refers to: RFC 9051 §6.4.4.1 and RFC 9394 §3.2, the tables. MIN, MAX and
+/// PARTIAL without COUNT and ALL mean only what they answer.
+fn referred(found: &[Place], results: Option<SearchResults>) -> Cow<'_, [Place]> {
+    let Some(results) = results else {
+        return Cow::Borrowed(found);
+    };
+    let narrow = results.min || results.max || results.partial.is_some();
+    if !narrow || results.all || results.count {
+        return Cow::Borrowed(found);
     }
-    match request.results {
-        Some(results) if !(results.all || results.count) && (results.min || results.max) => {
-            let first = found.first().filter(|_| results.min);
-            let last = found.last().filter(|_| results.max);
-            first.into_iter().chain(last).map(modseq).max()
-        }
-        _ => found.iter().map(modseq).max(),
+    let slice = results.partial.map(|slice| slice.of(found.len()));
+    let mut some = found[slice.unwrap_or(0..0)].to_vec();
+    some.extend(found.first().filter(|_| results.min));
+    some.extend(found.last().filter(|_| results.max));
+    Cow::Owned(some)
+}
+
+/// RFC 7162 §3.1.6, §3.1.9 and RFC 4731 §3.2: the highest modification sequence of what is returned, when MODSEQ is asked for.
+pub(super) fn highest(
+    found: &[Place],
+    search: &Search,
+    is_asked: bool,
+    results: Option<SearchResults>,
+) -> Option<ModSeq> {
+    let modseq = |&(_, index): &Place| search.messages[index].modseq;
+    match is_asked {
+        true => referred(found, results).iter().map(modseq).max(),
+        false => None,
     }
+}
+
+/// RFC 9051 §6.4.4.1: with SAVE, what was found becomes `$`.
+pub(super) fn save(
+    selected: &mut Selected,
+    search: &Search,
+    found: &[Place],
+    results: Option<SearchResults>,
+) -> Result<(), Failure> {
+    if !results.is_some_and(|results| results.save) {
+        return Ok(());
+    }
+    let referred = referred(found, results);
+    let uids = referred
+        .iter()
+        .map(|&(_, index)| search.messages[index].uid.0);
+    selected.saved = saved(uids.collect()).ok_or(Failure::No(
+        "NOTSAVED",
+        "Search result has too many ranges to be saved",
+    ))?;
+    Ok(())
 }
 
 /// How many of `open` are read at once: one at least.
@@ -327,27 +391,11 @@ fn body_chunk(messages: &[Message], open: &[Place]) -> usize {
     count.max(1)
 }
 
-/// What of `found` (ascending UIDs) becomes `$`, in ranges; `None`: too many of them.
-fn saved(
-    mut found: impl DoubleEndedIterator<Item = u32>,
-    results: SearchResults,
-) -> Option<Vec<(u32, u32)>> {
-    // RFC 9051 §6.4.4.1, the table: MIN and MAX alone save only what they answer.
-    let only_ends = (results.min || results.max) && !(results.all || results.count);
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    let mut push = |uid: u32| match ranges.last_mut() {
-        Some(last) if last.1 == uid => {}
-        Some(last) if last.1.checked_add(1) == Some(uid) => last.1 = uid,
-        _ => ranges.push((uid, uid)),
-    };
-    if only_ends {
-        let first = found.next();
-        let last = found.next_back().or(first);
-        let ends = [first.filter(|_| results.min), last.filter(|_| results.max)];
-        ends.into_iter().flatten().for_each(push);
-    } else {
-        found.by_ref().for_each(&mut push);
-    }
+/// UIDs in ranges, ascending; `None`: too many of them.
+fn saved(mut uids: Vec<u32>) -> Option<Vec<(u32, u32)>> {
+    uids.sort_unstable();
+    uids.dedup();
+    let ranges = joined(uids);
     (ranges.len() <= SAVED_RANGES_MAX).then_some(ranges)
 }
 
@@ -391,6 +439,7 @@ mod tests {
             messages: Arc::new(messages),
             recent: None,
             saved: Arc::default(),
+            now: 0,
         }
     }
 
@@ -453,7 +502,9 @@ mod tests {
             let Body::Search(request) = command.body else {
                 panic!()
             };
-            saved(found.iter().copied(), request.results.unwrap())
+            let found: Vec<Place> = found.iter().map(|&uid| (uid, 0)).collect();
+            let referred = referred(&found, request.results);
+            saved(referred.iter().map(|place| place.0).collect())
         };
         let found = [2, 3, 4, 8, 9];
         let all = Some(vec![(2, 4), (8, 9)]);
@@ -466,6 +517,16 @@ mod tests {
         assert_eq!(saved_of("MIN SAVE MAX", &found), Some(vec![(2, 2), (9, 9)]));
         assert_eq!(saved_of("MIN SAVE MAX", &[5]), Some(vec![(5, 5)]));
         assert_eq!(saved_of("MIN SAVE", &[]), Some(vec![]));
+        // RFC 9394 §3.2.
+        assert_eq!(saved_of("SAVE PARTIAL 2:3", &found), Some(vec![(3, 4)]));
+        assert_eq!(
+            saved_of("SAVE MIN MAX PARTIAL -2:-2", &found),
+            Some(vec![(2, 2), (8, 9)])
+        );
+        assert_eq!(saved_of("SAVE COUNT PARTIAL 2:3", &found), all);
+        assert_eq!(saved_of("SAVE PARTIAL 9:10", &found), Some(vec![]));
+        // In the order of a SORT.
+        assert_eq!(saved_of("SAVE MIN", &[9, 2, 4]), Some(vec![(9, 9)]));
         let scattered: Vec<u32> = (0..=SAVED_RANGES_MAX as u32).map(|n| 2 * n + 1).collect();
         assert_eq!(saved_of("SAVE", &scattered), None);
         assert!(saved_of("SAVE", &scattered[1..]).is_some());

@@ -29,6 +29,7 @@ mod scram;
 mod search;
 mod select;
 mod signing;
+mod sort;
 mod status;
 mod store;
 mod submission;

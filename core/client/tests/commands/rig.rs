@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base::Host;
 use base::host::oneshot;
@@ -121,6 +122,8 @@ pub struct Rig {
     /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
     pub busy: Rc<Cell<bool>>,
     imap: Rc<Imap<Here>>,
+    /// As `imap`, and reports on every step of a command that takes long.
+    eager: Rc<Imap<Here>>,
     pop3: Rc<Pop3<Here>>,
     /// As `pop3`, with next to no memory for what waits for clients.
     scarce: Rc<Pop3<Here>>,
@@ -240,6 +243,10 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 memory.clone(),
                 logins.clone(),
             )),
+            eager: Rc::new(
+                Imap::on(host.clone(), here.clone(), memory.clone(), logins.clone())
+                    .reporting_progress(Duration::ZERO),
+            ),
             imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
             failed,
@@ -266,9 +273,13 @@ fn inspector() -> Rc<dyn Inspect> {
 impl Rig {
     /// A client that has read the greeting.
     pub async fn connect(&self) -> Session {
+        self.connect_to(&self.imap).await
+    }
+
+    async fn connect_to(&self, imap: &Rc<Imap<Here>>) -> Session {
         let from = ([127, 0, 0, 1], 1024).into();
         let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
-        let (imap, hide) = (self.imap.clone(), self.hide.clone());
+        let (imap, hide) = (imap.clone(), self.hide.clone());
         self.host.spawn(Box::pin(async move {
             let settings = Settings {
                 tls: None,
@@ -410,6 +421,14 @@ impl Rig {
     /// Alice has opened INBOX.
     pub async fn selected(&self) -> Session {
         let mut session = self.session().await;
+        session.ok("SELECT INBOX").await;
+        session
+    }
+
+    /// The same, with a report on every step.
+    pub async fn eager(&self) -> Session {
+        let mut session = self.connect_to(&self.eager).await;
+        session.ok("LOGIN alice secret").await;
         session.ok("SELECT INBOX").await;
         session
     }

@@ -5,6 +5,8 @@ use ::imap::command::Body;
 use ::imap::fetch::{self, FetchItem};
 use ::imap::respond::{put_body_structure, put_envelope};
 use ::imap::search::{Content, Matcher, Row};
+use ::imap::sort::{SortCriterion, SortField, Sorter};
+use ::imap::thread::{ThreadAlgorithm, Threader};
 use ::imap::{Event, Names, Policy, Session, State, parse};
 use mail::{Flags, InternalDate, ModSeq, Summary};
 
@@ -42,6 +44,10 @@ pub const WORDS: &[&[u8]] = &[
     b"(UNCHANGEDSINCE 9) ",
     b"MODSEQ ",
     b"9223372036854775807",
+    b"SORT (REVERSE DATE) UTF-8 ",
+    b"THREAD REFERENCES UTF-8 ",
+    b"PARTIAL -1:-9",
+    b"YOUNGER 9",
     b"&AOQ-",
     b"&",
     b"BODY[1.2.MIME]",
@@ -65,7 +71,8 @@ pub const WORDS: &[&[u8]] = &[
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let login = b"a1 LOGIN user pass\r\n";
-    let lines: [&[u8]; 10] = [
+    let lines: [&[u8]; 11] = [
+        b"a SELECT x\r\nb SORT RETURN (MIN PARTIAL -1:-9) (REVERSE DATE DISPLAYTO) UTF-8 OLDER 5\r\nc UID THREAD REFERENCES UTF-8 YOUNGER 7\r\nd UID FETCH 1:* FLAGS (PARTIAL 1:9 CHANGEDSINCE 5)\r\n",
         b"a CAPABILITY\r\nb NOOP\r\nc ID (\"name\" \"x\")\r\nd ENABLE IMAP4rev2 UTF8=ACCEPT\r\ne NAMESPACE\r\nf LOGOUT\r\n",
         b"a SELECT \"INBOX\"\r\nb FETCH 1:3,5:* (FLAGS UID INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY[] BODY.PEEK[1.2.HEADER.FIELDS.NOT (A \"b\")]<1.2> BINARY.SIZE[1])\r\nc STORE 1 -FLAGS (\\Seen k)\r\nd CLOSE\r\n",
         b"a SELECT {5+}\r\nINBOX\r\nb UID SEARCH RETURN (MIN MAX COUNT) CHARSET UTF-8 NOT (OR ALL UNSEEN) HEADER X {1+}\r\ny BEFORE 1-Jan-2020 LARGER 5 UID 1:*\r\nc UID COPY 1 x\r\nd UID EXPUNGE 1:*\r\n",
@@ -203,6 +210,87 @@ fn read_back(command: &::imap::Command, names: Names) {
     );
 }
 
+/// Of headers, one behind the other with a NUL between.
+pub const SORT_WORDS: &[&[u8]] = &[
+    b"\0",
+    b"\r\n",
+    b"\r\n ",
+    b"Message-ID: ",
+    b"References: ",
+    b"In-Reply-To: ",
+    b"<a@x>",
+    b"<b@x>",
+    b"<c@x> <a@x>",
+    b"<\"a\"@x>",
+    b"<\"",
+    b"Subject: ",
+    b"Re: ",
+    b"[fwd: ",
+    b"]",
+    b"[x] ",
+    b" (fwd)",
+    b"=?utf-8?q?=C3=84?=",
+    b"From: A <b@c>\r\n",
+    b"To: g: x@y;\r\n",
+    b"Date: 1 Jan 2026 00:00:00 +0100\r\n",
+    b"Date: 99 Foo 26\r\n",
+];
+
+/// Some discussions.
+pub fn sort_seeds() -> Vec<Vec<u8>> {
+    let seeds: [&[u8]; 4] = [
+        b"Message-ID: <a@x>\r\nSubject: one\r\n\0Message-ID: <b@x>\r\nReferences: <a@x>\r\nSubject: Re: one\r\n\0Message-ID: <c@x>\r\nReferences: <a@x> <b@x>\r\n",
+        b"Message-ID: <a@x>\r\nReferences: <b@x>\r\n\0Message-ID: <b@x>\r\nReferences: <a@x>\r\n\0Message-ID: <a@x>\r\n",
+        b"Subject: [x] Re: [y] Fwd: two (fwd)\r\nFrom: A <b@c>\r\nDate: 1 Jan 2026 00:00:00 +0100\r\n\0Subject: [fwd: two]\r\nIn-Reply-To: <q@x>\r\n\0References: <q@x>\r\n",
+        b"",
+    ];
+    seeds.map(<[u8]>::to_vec).to_vec()
+}
+
+/// Whatever the headers: each message has one place in the order, and one in the trees.
+pub fn sort(data: &[u8]) {
+    let headers: Vec<&[u8]> = data.split(|&byte| byte == 0).collect();
+    let count = headers.len() as u32;
+    for (_, field) in SortField::ALL {
+        let criterion = SortCriterion {
+            field,
+            reverse: data.len().is_multiple_of(2),
+        };
+        let mut sorter = Sorter::new(&[criterion], headers.len());
+        for header in &headers {
+            sorter.add(InternalDate::utc(7), header.len() as u32, header);
+        }
+        let mut order = sorter.order();
+        order.sort_unstable();
+        assert!(order.into_iter().eq(0..count), "{field:?}");
+    }
+    for (_, algorithm) in ThreadAlgorithm::ALL {
+        let mut threader = Threader::new(algorithm);
+        for header in &headers {
+            threader.add(InternalDate::utc(7), header);
+        }
+        let trees = threader.trees(|message| message + 1);
+        let mut depth = 0i64;
+        for byte in &trees {
+            depth += i64::from(*byte == b'(') - i64::from(*byte == b')');
+            assert!(depth >= 0);
+        }
+        assert_eq!(depth, 0, "{}", trees.escape_ascii());
+        let words = trees.split(|byte| b"() ".contains(byte));
+        let words = words.filter(|word| !word.is_empty());
+        let mut numbers: Vec<u32> = words
+            .map(|word| {
+                std::str::from_utf8(word)
+                    .ok()
+                    .and_then(|word| word.parse().ok())
+            })
+            .map(|number| number.expect("a number"))
+            .collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(1..=count), "{algorithm:?}");
+    }
+}
+
 /// Of what is asked, and of the messages that are asked about.
 pub const ASK_WORDS: &[&[u8]] = &[
     b"\r\n",
@@ -297,7 +385,7 @@ pub fn ask(data: &[u8]) {
             response.values().expect("well-formed values");
         }
         Body::Search(request) => {
-            let matcher = Matcher::new(&request.key, 1, 7, &[(7, 7)]);
+            let matcher = Matcher::new(&request.key, 1, 7, &[(7, 7)], 1_000_000);
             let flags = Flags::default();
             let row = Row {
                 number: 1,

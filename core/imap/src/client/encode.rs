@@ -3,7 +3,7 @@
 use mail::{Flags, ModSeq};
 
 use crate::command::{
-    Body, Command, Letter, ListRequest, Resync, SearchRequest, StatusItem, StoreChange,
+    Body, Command, Letter, ListRequest, Resync, SearchResults, StatusItem, StoreChange,
 };
 use crate::date::{encode_date_time, encode_day};
 use crate::fetch::{FetchItem, Partial};
@@ -194,12 +194,39 @@ impl Line<'_> {
                 Some(uids) => self.with_set(true, "EXPUNGE", uids),
                 None => self.word("EXPUNGE"),
             },
-            Body::Search(request) => self.search(request),
+            Body::Search(request) => {
+                self.word(if request.uid { "UID SEARCH" } else { "SEARCH" });
+                self.results(request.results);
+                self.word(" CHARSET");
+                self.program(&request.key);
+            }
+            Body::Sort(request) => {
+                let search = &request.search;
+                self.word(if search.uid { "UID SORT" } else { "SORT" });
+                self.results(search.results);
+                for (index, criterion) in request.criteria.iter().enumerate() {
+                    self.word(if index == 0 { " (" } else { " " });
+                    self.word(if criterion.reverse { "REVERSE " } else { "" });
+                    self.word(criterion.field.word());
+                }
+                self.word(")");
+                self.program(&search.key);
+            }
+            Body::Thread(request) => {
+                self.word(if request.uid {
+                    "UID THREAD "
+                } else {
+                    "THREAD "
+                });
+                self.word(request.algorithm.word());
+                self.program(&request.key);
+            }
             Body::Fetch {
                 uid,
                 set,
                 items,
                 since,
+                slice,
             } => {
                 self.with_set(*uid, "FETCH", set);
                 self.word(" (");
@@ -210,10 +237,14 @@ impl Line<'_> {
                     self.fetch_item(item);
                 }
                 self.word(")");
+                let mut modifiers = Vec::new();
                 if let Some(since) = since {
-                    self.word(" (CHANGEDSINCE ");
-                    put_number(self.out, since.modseq.0);
-                    self.word(if since.vanished { " VANISHED)" } else { ")" });
+                    modifiers.push(format!("CHANGEDSINCE {}", since.modseq.0));
+                    modifiers.extend(since.vanished.then(|| "VANISHED".into()));
+                }
+                modifiers.extend(slice.map(|slice| format!("PARTIAL {}", slice.written())));
+                if !modifiers.is_empty() {
+                    self.word(&format!(" ({})", modifiers.join(" ")));
                 }
             }
             Body::Store {
@@ -385,22 +416,29 @@ impl Line<'_> {
         self.word(")");
     }
 
-    /// SEARCH, with RETURN options where results are asked for (RFC 4731).
-    fn search(&mut self, request: &SearchRequest) {
-        self.word(if request.uid { "UID SEARCH" } else { "SEARCH" });
-        if let Some(results) = request.results {
-            self.word(" RETURN (");
-            let options = [
-                (results.min, "MIN"),
-                (results.max, "MAX"),
-                (results.count, "COUNT"),
-                (results.save, "SAVE"),
-            ];
-            self.words(options);
-            self.word(if results.all { " ALL)" } else { ")" });
+    /// RETURN options where results are asked for (RFC 4731).
+    fn results(&mut self, results: Option<SearchResults>) {
+        let Some(results) = results else { return };
+        self.word(" RETURN (");
+        let options = [
+            (results.min, "MIN"),
+            (results.max, "MAX"),
+            (results.count, "COUNT"),
+            (results.save, "SAVE"),
+        ];
+        self.words(options);
+        if let Some(slice) = results.partial {
+            let alone = !(results.min || results.max || results.count || results.save);
+            self.word(if alone { "" } else { " " });
+            self.word(&format!("PARTIAL {}", slice.written()));
         }
-        self.word(" CHARSET UTF-8 ");
-        match &request.key {
+        self.word(if results.all { " ALL)" } else { ")" });
+    }
+
+    /// The charset and the keys.
+    fn program(&mut self, key: &SearchKey) {
+        self.word(" UTF-8 ");
+        match key {
             SearchKey::And(keys) if keys.len() > 1 => self.keys(keys),
             key => self.key(key),
         }
@@ -464,6 +502,14 @@ impl Line<'_> {
             SearchKey::Smaller(bytes) => {
                 self.word("SMALLER ");
                 put_number(self.out, *bytes);
+            }
+            SearchKey::Older(seconds) => {
+                self.word("OLDER ");
+                put_number(self.out, *seconds);
+            }
+            SearchKey::Younger(seconds) => {
+                self.word("YOUNGER ");
+                put_number(self.out, *seconds);
             }
             SearchKey::ModSeq(modseq) => {
                 self.word("MODSEQ ");

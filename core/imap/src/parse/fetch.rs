@@ -1,6 +1,6 @@
 //! FETCH items and sections (RFC 9051 §9 `fetch`).
 
-use crate::command::ChangedSince;
+use crate::command::{ChangedSince, Slice};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::{FETCH_ITEMS_MAX, FIELD_NAMES_MAX, SECTION_DEPTH_MAX};
 use crate::sequence;
@@ -31,13 +31,16 @@ pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(items)
 }
 
-/// RFC 7162 §7 fetch-modifier: `(CHANGEDSINCE 5 VANISHED)`, in any order. `None` at the end of the command.
-pub(super) fn since(words: &mut Words<'_>, uid: bool) -> Parsed<Option<ChangedSince>> {
+/// RFC 7162 §7 and RFC 9394 §4 fetch-modifier: `(CHANGEDSINCE 5 VANISHED PARTIAL 1:50)`, in any order. Nothing at the end of the command.
+pub(super) fn modifiers(
+    words: &mut Words<'_>,
+    uid: bool,
+) -> Parsed<(Option<ChangedSince>, Option<Slice>)> {
     if words.space().is_err() || words.at_end() {
-        return Ok(None);
+        return Ok((None, None));
     }
     words.expect(b'(')?;
-    let (mut modseq, mut vanished) = (None, false);
+    let (mut modseq, mut vanished, mut slice) = (None, false, None);
     loop {
         // each turn takes a word
         match &words.item_name()[..] {
@@ -46,7 +49,15 @@ pub(super) fn since(words: &mut Words<'_>, uid: bool) -> Parsed<Option<ChangedSi
                 modseq = Some(words.modseq()?);
             }
             "VANISHED" if !vanished => vanished = true,
-            _ => return Err(Refusal::Syntax("Expected CHANGEDSINCE or VANISHED")),
+            "PARTIAL" if slice.is_none() => {
+                words.space()?;
+                slice = Some(words.slice()?);
+            }
+            _ => {
+                return Err(Refusal::Syntax(
+                    "Expected CHANGEDSINCE, VANISHED or PARTIAL",
+                ));
+            }
         }
         words.skip_spaces();
         if words.accept(b')') {
@@ -57,9 +68,14 @@ pub(super) fn since(words: &mut Words<'_>, uid: bool) -> Parsed<Option<ChangedSi
     if vanished && !uid {
         return Err(Refusal::Syntax("VANISHED is allowed in UID FETCH only"));
     }
+    // RFC 9394 §3.3.
+    if slice.is_some() && !uid {
+        return Err(Refusal::Syntax("PARTIAL is allowed in UID FETCH only"));
+    }
     match modseq {
-        Some(modseq) => Ok(Some(ChangedSince { modseq, vanished })),
-        None => Err(Refusal::Syntax("VANISHED needs CHANGEDSINCE")),
+        Some(modseq) => Ok((Some(ChangedSince { modseq, vanished }), slice)),
+        None if vanished => Err(Refusal::Syntax("VANISHED needs CHANGEDSINCE")),
+        None => Ok((None, slice)),
     }
 }
 

@@ -15,23 +15,42 @@ use super::{Parsed, Refusal};
 pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, SearchKey)> {
     words.space()?;
     let mut results = None;
-    if words.keyword("RETURN") {
-        words.space()?;
-        let wanted = results_wanted(words)?;
-        words.saves = wanted.save;
+    if let Some(wanted) = returned(words)? {
         results = Some(wanted);
         words.space()?;
     }
     if words.keyword("CHARSET") {
         words.space()?;
-        let charset = words.astring()?;
-        // Known at all? What is looked for is decoded as it is read.
-        if mail::text::decode_strictly(&charset, b"").is_none() {
-            return Err(Refusal::BadCharset);
-        }
-        words.charset = charset.into_owned();
+        charset(words)?;
         words.space()?;
     }
+    Ok((results, keys(words)?))
+}
+
+/// `RETURN (…)`; `None` where it does not stand.
+pub(super) fn returned(words: &mut Words<'_>) -> Parsed<Option<SearchResults>> {
+    if !words.keyword("RETURN") {
+        return Ok(None);
+    }
+    words.space()?;
+    let wanted = results_wanted(words)?;
+    words.saves = wanted.save;
+    Ok(Some(wanted))
+}
+
+/// The charset of all strings behind it.
+pub(super) fn charset(words: &mut Words<'_>) -> Parsed<()> {
+    let charset = words.astring()?;
+    // Known at all? What is looked for is decoded as it is read.
+    if mail::text::decode_strictly(&charset, b"").is_none() {
+        return Err(Refusal::BadCharset);
+    }
+    words.charset = charset.into_owned();
+    Ok(())
+}
+
+/// Keys up to the end of the command: one at least.
+pub(super) fn keys(words: &mut Words<'_>) -> Parsed<SearchKey> {
     let mut left = Left {
         keys: SEARCH_KEYS_MAX,
         texts: SEARCH_TEXTS_MAX,
@@ -45,10 +64,10 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
     }
     let only = keys.pop().ok_or(Refusal::Syntax("Missing search key"))?;
     if keys.is_empty() {
-        return Ok((results, only));
+        return Ok(only);
     }
     keys.push(only);
-    Ok((results, SearchKey::And(keys)))
+    Ok(SearchKey::And(keys))
 }
 
 /// The list behind RETURN. `()` leaves all `false`.
@@ -63,11 +82,21 @@ fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
             "ALL" => results.all = true,
             "COUNT" => results.count = true,
             "SAVE" => results.save = true,
+            "PARTIAL" if results.partial.is_none() => {
+                words.space()?;
+                results.partial = Some(words.slice()?);
+            }
             _ => {
-                return Err(Refusal::Syntax("Expected MIN, MAX, ALL, COUNT or SAVE"));
+                return Err(Refusal::Syntax(
+                    "Expected MIN, MAX, ALL, COUNT, SAVE or PARTIAL",
+                ));
             }
         }
         words.skip_spaces();
+    }
+    // RFC 9394 §3.1.
+    if results.all && results.partial.is_some() {
+        return Err(Refusal::Syntax("ALL and PARTIAL exclude each other"));
     }
     // RFC 4731 §3.1: an empty list is as ALL.
     if results == SearchResults::default() {
@@ -156,6 +185,8 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
         "SAVEDATESUPPORTED" => Ok(K::All),
         "EMAILID" => Ok(K::EmailId(object_id(words)?)),
         "THREADID" => Ok(K::ThreadId(object_id(words)?)),
+        "OLDER" => Ok(K::Older(spaced_interval(words)?)),
+        "YOUNGER" => Ok(K::Younger(spaced_interval(words)?)),
         "BCC" => envelope(EnvelopeField::Bcc, words),
         "CC" => envelope(EnvelopeField::Cc, words),
         "FROM" => envelope(EnvelopeField::From, words),
@@ -232,6 +263,14 @@ fn spaced_keyword(words: &mut Words<'_>) -> Parsed<Box<str>> {
 fn spaced_number(words: &mut Words<'_>) -> Parsed<u32> {
     words.space()?;
     words.number()
+}
+
+/// RFC 5032 §3: seconds, not 0.
+fn spaced_interval(words: &mut Words<'_>) -> Parsed<u32> {
+    match spaced_number(words)? {
+        0 => Err(Refusal::Syntax("Expected a number of seconds above 0")),
+        seconds => Ok(seconds),
+    }
 }
 
 /// A day as days since 1970-01-01; quotes around it are allowed (RFC 9051 §9 date).

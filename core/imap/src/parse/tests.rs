@@ -45,6 +45,9 @@ fn what_clients_really_send_is_understood() {
         "UID STORE $ +FLAGS (\\Deleted)",
         "UID EXPUNGE $",
         "MOVE $ Work",
+        "SORT (REVERSE DATE) UTF-8 UNDELETED",
+        "UID THREAD REFERENCES UTF-8 ALL",
+        "UID FETCH 1:* (FLAGS) (PARTIAL -1:-50)",
     ] {
         let known = !line.starts_with("GETQUOTAROOT");
         assert_eq!(parsed(line).is_ok(), known, "{line}: {:?}", parsed(line));
@@ -271,6 +274,8 @@ fn key() -> impl Strategy<Value = SearchKey> {
         day.prop_map(K::SentSince),
         any::<u32>().prop_map(K::Larger),
         any::<u32>().prop_map(K::Smaller),
+        (1u32..).prop_map(K::Older),
+        (1u32..).prop_map(K::Younger),
         super::select::tests::modseq().prop_map(K::ModSeq),
         (
             proptest::sample::select(crate::search::EnvelopeField::ALL.to_vec()),
@@ -384,16 +389,21 @@ fn any_body() -> impl Strategy<Value = Body> {
                 }
             },
         );
-    let results =
-        prop::option::of(
-            any::<[bool; 4]>().prop_map(|[min, max, count, save]| SearchResults {
+    let results = prop::option::of(
+        (
+            any::<[bool; 4]>(),
+            prop::option::of(super::sort::tests::slice()),
+        )
+            .prop_map(|([min, max, count, save], partial)| SearchResults {
                 min,
                 max,
                 count,
-                all: !(min || max || count || save),
+                all: !(min || max || count || save || partial.is_some()),
                 save,
+                partial,
             }),
-        );
+    )
+    .boxed();
     let change = prop::sample::select(vec![
         StoreChange::Replace,
         StoreChange::Add,
@@ -454,15 +464,17 @@ fn any_body() -> impl Strategy<Value = Body> {
             message: Message(0..0)
         }),
         prop::option::of(set()).prop_map(|uids| Body::Expunge { uids }),
-        (any::<bool>(), results, key())
+        (any::<bool>(), results.clone(), key())
             .prop_map(|(uid, results, key)| Body::Search(SearchRequest { uid, results, key })),
+        super::sort::tests::any_sort(results, key().boxed()),
         (
             any::<bool>(),
             set(),
             prop::collection::vec(item(), 1..4),
-            prop::option::of((super::select::tests::modseq(), any::<bool>()))
+            prop::option::of((super::select::tests::modseq(), any::<bool>())),
+            prop::option::of(super::sort::tests::slice())
         )
-            .prop_map(|(uid, set, items, since)| Body::Fetch {
+            .prop_map(|(uid, set, items, since, slice)| Body::Fetch {
                 uid,
                 set,
                 items,
@@ -470,6 +482,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                     modseq,
                     vanished: vanished && uid
                 }),
+                slice: slice.filter(|_| uid),
             }),
         (
             any::<bool>(),

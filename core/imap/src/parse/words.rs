@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use mail::ModSeq;
 
+use crate::command::Slice;
 use crate::limits::{LIST_WILDCARDS_MAX, MAILBOX_NAME_BYTES_MAX};
 use crate::sequence::{self, SequenceSet};
 use crate::utf7;
@@ -183,6 +184,24 @@ impl<'a> Words<'a> {
     pub fn number(&mut self) -> Parsed<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
         sequence::number(digits.as_bytes()).ok_or(Refusal::Syntax("Expected a number"))
+    }
+
+    /// RFC 9394 §4 partial-range: `1:50`, or `-1:-50`.
+    pub fn slice(&mut self) -> Parsed<Slice> {
+        let from_end = self.accept(b'-');
+        let first = self.number()?;
+        if !self.accept(b':') || self.accept(b'-') != from_end {
+            return Err(Refusal::Syntax("Expected a range as 1:50 or -1:-50"));
+        }
+        let last = self.number()?;
+        if first == 0 || last == 0 {
+            return Err(Refusal::Syntax("Results are counted from 1"));
+        }
+        Ok(Slice {
+            first,
+            last,
+            from_end,
+        })
     }
 
     /// RFC 7162 §7 mod-sequence-valzer: 63 bits.

@@ -1,5 +1,8 @@
 use super::*;
 
+/// When the searches are made.
+const NOW: i64 = 86_400 * 100 + 40;
+
 const RAW: &[u8] = b"From: Ann <ann@example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= from Bonn\r\nX-Tag: blue\r\n\
     Date: Tue, 1 Jul 2003 23:52:37 -0900\r\n\r\nThe quick\r\nbrown fox\r\n";
 
@@ -24,7 +27,7 @@ fn verdicts(key: &SearchKey) -> [Verdict; 3] {
         saved_s: 0,
     };
     let summary = Summary::of(RAW);
-    let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
+    let matcher = Matcher::new(key, 3, 9, &[(7, 8)], NOW);
     [
         matcher.verdict(row, Content::default()),
         matcher.verdict(
@@ -103,14 +106,14 @@ fn envelope_keys_see_the_envelope_and_not_the_field() {
     for (word, text, wanted) in cases {
         let key = envelope(word, text);
         assert_eq!(
-            Matcher::new(&key, 1, 1, &[]).verdict(row, content),
+            Matcher::new(&key, 1, 1, &[], NOW).verdict(row, content),
             wanted,
             "{word} {text}"
         );
     }
     // HEADER still sees every field as it stands.
     assert_eq!(
-        Matcher::new(&header("Subject", "two"), 1, 1, &[]).verdict(row, content),
+        Matcher::new(&header("Subject", "two"), 1, 1, &[], NOW).verdict(row, content),
         Yes
     );
 }
@@ -131,6 +134,12 @@ fn rows_decide_without_reading() {
     assert_eq!(verdicts(&SearchKey::Before(100)), [No; 3]);
     assert_eq!(verdicts(&SearchKey::Since(100)), [Yes; 3]);
     assert_eq!(verdicts(&SearchKey::Larger(100)), [No; 3]);
+    // RFC 5032 §3: it came a hundred seconds ago.
+    assert_eq!(verdicts(&SearchKey::Younger(100)), [Yes; 3]);
+    assert_eq!(verdicts(&SearchKey::Younger(99)), [No; 3]);
+    assert_eq!(verdicts(&SearchKey::Older(100)), [Yes; 3]);
+    assert_eq!(verdicts(&SearchKey::Older(101)), [No; 3]);
+    assert_eq!(verdicts(&SearchKey::Older(u32::MAX)), [No; 3]);
     assert_eq!(
         verdicts(&SearchKey::Numbers(SequenceSet::parse(b"2").unwrap())),
         [Yes; 3]

@@ -8,15 +8,18 @@ use mail::ModSeq;
 use super::super::limits::OUTPUT_BYTES_MAX;
 
 /// The line, put into `out` bit by bit: it may name millions.
-pub(super) struct Results<'f> {
+pub struct Results<'f> {
     head: String,
     rest: &'f [u32],
+    /// Neighbours are sent as ranges.
     in_ranges: bool,
+    /// Stands between two of them.
+    between: &'static str,
     tail: String,
 }
 
 impl<'f> Results<'f> {
-    /// `found` ascends; `modseq` is that of RFC 7162 §3.1.6. `None`: no line is to be sent.
+    /// Of a SEARCH. `found` ascends; `modseq` is that of RFC 7162 §3.1.6. `None`: no line is to be sent.
     pub fn new(
         tag: &str,
         found: &'f [u32],
@@ -24,36 +27,65 @@ impl<'f> Results<'f> {
         request: &SearchRequest,
         rev2: bool,
     ) -> Option<Results<'f>> {
-        let wanted = match request.results {
-            Some(wanted) if wanted.is_silent() => return None,
-            Some(wanted) => wanted,
-            // RFC 9051 §6.4.4: with rev2 enabled, SEARCH without RETURN is as RETURN (ALL).
-            None if rev2 => SearchResults {
-                all: true,
-                ..SearchResults::default()
-            },
-            None => {
-                return Some(Results {
-                    head: "* SEARCH".into(),
-                    rest: found,
-                    in_ranges: false,
-                    tail: match modseq {
-                        Some(ModSeq(modseq)) => format!(" (MODSEQ {modseq})\r\n"),
-                        None => "\r\n".into(),
-                    },
-                });
-            }
+        // RFC 9051 §6.4.4: with rev2 enabled, SEARCH without RETURN is as RETURN (ALL).
+        let all = SearchResults {
+            all: true,
+            ..SearchResults::default()
         };
+        match request.results.or(rev2.then_some(all)) {
+            Some(wanted) => Results::extended(tag, found, modseq, wanted, (request.uid, true)),
+            None => Some(Results::plain("* SEARCH", found, modseq)),
+        }
+    }
+
+    /// Of a SORT: `found` is in its order, and without RETURN the answer is never ESEARCH (RFC 5267 §3).
+    pub fn sorted(
+        tag: &str,
+        found: &'f [u32],
+        modseq: Option<ModSeq>,
+        request: &SearchRequest,
+    ) -> Option<Results<'f>> {
+        match request.results {
+            Some(wanted) => Results::extended(tag, found, modseq, wanted, (request.uid, false)),
+            None => Some(Results::plain("* SORT", found, modseq)),
+        }
+    }
+
+    fn plain(head: &str, found: &'f [u32], modseq: Option<ModSeq>) -> Results<'f> {
+        Results {
+            head: head.into(),
+            rest: found,
+            in_ranges: false,
+            between: " ",
+            tail: match modseq {
+                Some(ModSeq(modseq)) => format!(" (MODSEQ {modseq})\r\n"),
+                None => "\r\n".into(),
+            },
+        }
+    }
+
+    /// ESEARCH. A sorted list has no ranges, in which a client might see no order.
+    fn extended(
+        tag: &str,
+        found: &'f [u32],
+        modseq: Option<ModSeq>,
+        wanted: SearchResults,
+        (uid, in_ranges): (bool, bool),
+    ) -> Option<Results<'f>> {
+        if wanted.is_silent() {
+            return None;
+        }
         let mut name = Vec::new();
         imap::respond::put_string(&mut name, tag.as_bytes());
         let name = String::from_utf8(name).expect("a tag is ASCII");
         let mut results = Results {
             head: format!("* ESEARCH (TAG {name})"),
             rest: &[],
-            in_ranges: true,
-            tail: "\r\n".into(),
+            in_ranges,
+            between: ",",
+            tail: String::new(),
         };
-        if request.uid {
+        if uid {
             results.head += " UID";
         }
         if let (Some(first), Some(last)) = (found.first(), found.last()) {
@@ -68,20 +100,33 @@ impl<'f> Results<'f> {
                 results.rest = found;
             }
         }
-        let mut tail = String::new();
+        if let Some(slice) = wanted.partial {
+            results.head += &format!(" PARTIAL ({}", slice.written());
+            results.rest = &found[slice.of(found.len())];
+            // RFC 9394 §3.1.
+            results.tail += if results.rest.is_empty() {
+                " NIL)"
+            } else {
+                ")"
+            };
+        }
         if wanted.count {
-            tail += &format!(" COUNT {}", found.len());
+            results.tail += &format!(" COUNT {}", found.len());
         }
         if let Some(ModSeq(modseq)) = modseq {
-            tail += &format!(" MODSEQ {modseq}");
+            results.tail += &format!(" MODSEQ {modseq}");
         }
-        results.tail = tail + "\r\n";
+        results.tail += "\r\n";
         Some(results)
     }
 
     /// `true`: `out` is to be sent before there is more.
     pub fn put_some(&mut self, out: &mut Vec<u8>) -> bool {
-        let mut before = if self.head.is_empty() { "," } else { " " };
+        let mut before = if self.head.is_empty() {
+            self.between
+        } else {
+            " "
+        };
         put(out, &std::mem::take(&mut self.head));
         while let Some(&first) = self.rest.first() {
             if out.len() > OUTPUT_BYTES_MAX {
@@ -89,8 +134,8 @@ impl<'f> Results<'f> {
             }
             let joined = |pair: &&[u32]| self.in_ranges && pair[0].checked_add(1) == Some(pair[1]);
             let more = self.rest.windows(2).take_while(joined).count();
-            put(out, if self.in_ranges { before } else { " " });
-            before = ",";
+            put(out, before);
+            before = self.between;
             put_number(out, first);
             if more > 0 {
                 put(out, ":");
@@ -151,6 +196,62 @@ mod tests {
         assert_eq!(
             results("SEARCH RETURN () ALL", &[], false),
             "* ESEARCH (TAG \"t\")\r\n"
+        );
+    }
+
+    /// RFC 9394 §3.1: the part that is asked for, counted from either end.
+    #[test]
+    fn a_part_of_the_results_is_named_with_its_range() {
+        let line = |returned: &str| {
+            results(
+                &format!("UID SEARCH RETURN ({returned}) ALL"),
+                &[3, 4, 5, 9],
+                false,
+            )
+        };
+        let head = "* ESEARCH (TAG \"t\") UID";
+        assert_eq!(line("PARTIAL 1:3"), format!("{head} PARTIAL (1:3 3:5)\r\n"));
+        assert_eq!(
+            line("PARTIAL 3:500"),
+            format!("{head} PARTIAL (3:500 5,9)\r\n")
+        );
+        assert_eq!(
+            line("PARTIAL -1:-2"),
+            format!("{head} PARTIAL (-1:-2 5,9)\r\n")
+        );
+        assert_eq!(line("PARTIAL 5:9"), format!("{head} PARTIAL (5:9 NIL)\r\n"));
+        assert_eq!(
+            line("COUNT PARTIAL 2:2 MAX"),
+            format!("{head} MAX 9 PARTIAL (2:2 4) COUNT 4\r\n")
+        );
+    }
+
+    #[test]
+    fn sorted_results_keep_their_order() {
+        let line = |line: &str| {
+            let command = parse::command(format!("t {line}\r\n").as_bytes(), Names::Utf8).unwrap();
+            let Body::Sort(request) = command.body else {
+                panic!()
+            };
+            let modseq = request.search.key.names_modseq().then_some(ModSeq(77));
+            let found = [9, 3, 4, 1];
+            let mut out = Vec::new();
+            let results = Results::sorted("t", &found, modseq, &request.search);
+            assert!(!results.unwrap().put_some(&mut out));
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(line("SORT (DATE) UTF-8 ALL"), "* SORT 9 3 4 1\r\n");
+        assert_eq!(
+            line("SORT (DATE) UTF-8 MODSEQ 5"),
+            "* SORT 9 3 4 1 (MODSEQ 77)\r\n"
+        );
+        assert_eq!(
+            line("UID SORT RETURN () (DATE) UTF-8 ALL"),
+            "* ESEARCH (TAG \"t\") UID ALL 9,3,4,1\r\n"
+        );
+        assert_eq!(
+            line("SORT RETURN (MIN MAX COUNT PARTIAL -1:-2) (DATE) UTF-8 MODSEQ 5"),
+            "* ESEARCH (TAG \"t\") MIN 9 MAX 1 PARTIAL (-1:-2 4,1) COUNT 4 MODSEQ 77\r\n"
         );
     }
 
