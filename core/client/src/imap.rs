@@ -458,7 +458,7 @@ impl<K: Ask> Imap<K> {
         packer.as_ref().map(|(packer, _)| packer.clone())
     }
 
-    async fn on_login(
+    fn on_login(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,

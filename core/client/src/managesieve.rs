@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use mailbox::AccountId;
+use mailbox::{Account, AccountId};
 use managesieve::{Event, Policy, Reply, Session, State};
 use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use sasl::Credentials;
@@ -26,7 +26,8 @@ use storage::holder;
 use storage::owner::{Ask, Owner};
 
 use crate::limits::SILENCE_GRACE;
-use crate::login::Logins;
+use crate::login::audit::{From as Source, Protocol};
+use crate::login::{Logins, Unavailable};
 use crate::memory::Memory;
 
 pub use perform::{check, weight};
@@ -98,6 +99,16 @@ struct Client {
     charge: Option<Charge>,
 }
 
+/// Where a login comes from.
+fn from(client: &Client, connection: &impl Connection) -> Source {
+    Source {
+        protocol: Protocol::Sieve,
+        peer: connection.peer().ip(),
+        mechanism: client.session.mechanism(),
+        tls: connection.tls().map(|tls| tls.version),
+    }
+}
+
 impl<K: Ask> ManageSieve<K> {
     /// On a core. `memory` and `logins` are shared by all cores, and with IMAP.
     pub fn new(owner: K, memory: Memory, logins: Logins) -> ManageSieve<K> {
@@ -136,6 +147,7 @@ impl<K: Ask> ManageSieve<K> {
             account: None,
             charge: None,
         };
+        client.session.offer(self.logins.offer(connection.tls()));
         match self.converse(settings, &mut client, &mut connection).await {
             End::Said => {
                 if connection.send(&client.out).await.is_ok() {
@@ -207,9 +219,31 @@ impl<K: Ask> ManageSieve<K> {
                 let tls = settings.tls.as_ref();
                 let tls = tls.expect("STARTTLS is offered with a certificate only");
                 connection.start_tls(tls).await?;
+                client.session.offer(self.logins.offer(connection.tls()));
                 client.session.tls_started(&mut client.out);
             }
-            Event::LogIn(credentials) => self.on_login(client, connection, credentials).await,
+            Event::LogIn(credentials) => {
+                let Credentials { user, password } = credentials;
+                let from = from(client, connection);
+                let (owner, host) = (&self.owner, &self.host);
+                let found = self.logins.log_in(owner, host, &from, &user, &password);
+                let found = found.await;
+                self.on_login(client, connection, found);
+            }
+            Event::FindKeys(user) => {
+                let from = from(client, connection);
+                let found = self.logins.keys(&self.owner, &self.host, &from, &user);
+                match found.await {
+                    Ok(found) => client.session.keys_found(found, &mut client.out),
+                    Err(Unavailable) => client.session.login_deferred(Reply::BUSY, &mut client.out),
+                }
+            }
+            Event::Proved(proved) => {
+                let from = from(client, connection);
+                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
+                let found = found.await;
+                self.on_login(client, connection, found);
+            }
             Event::Reserve(bytes) => {
                 // Its replies go first: what was read for them is not needed beside the new script.
                 flush(&mut client.out, connection).await?;
@@ -233,17 +267,15 @@ impl<K: Ask> ManageSieve<K> {
         Ok(())
     }
 
-    async fn on_login(
+    fn on_login(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
-        credentials: Credentials,
+        found: Result<Option<Account>, Unavailable>,
     ) {
         let peer = connection.peer();
-        let Credentials { user, password } = credentials;
-        let (owner, host) = (&self.owner, &self.host);
         let out = &mut client.out;
-        match self.logins.check(owner, host, &user, &password).await {
+        match found {
             Ok(Some(account)) => {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(%peer, account = %account.address, "Logged in by ManageSieve");
@@ -254,8 +286,6 @@ impl<K: Ask> ManageSieve<K> {
             Ok(None) => {
                 self.counters.logins_refused.fetch_add(1, Relaxed);
                 tracing::info!(%peer, "a login was refused");
-                self.logins.failed(peer.ip());
-                host.sleep(LOGIN_FAILURE_DELAY).await;
                 client.session.login_refused(out);
             }
             Err(_) => client.session.login_deferred(Reply::BUSY, out),

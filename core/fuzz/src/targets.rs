@@ -96,6 +96,7 @@ pub static TARGETS: &[Target] = &[
         run: managesieve::session,
         seeds: managesieve::seeds,
         words: managesieve::WORDS,
+        runs: 100_000,
     },
     Target {
         name: "imap-deflate",

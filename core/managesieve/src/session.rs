@@ -7,7 +7,8 @@ mod login;
 
 use std::sync::Arc;
 
-use sasl::{Credentials, Exchange, Mechanism};
+use sasl::scram::Proved;
+use sasl::{Credentials, Exchange, Mechanism, Offer};
 
 use crate::command::{self, Command, Fault};
 use crate::limits::*;
@@ -46,6 +47,10 @@ pub enum Event {
     Flush,
     /// Check these, and call `logged_in`, `login_refused` or `login_deferred`.
     LogIn(Credentials),
+    /// SCRAM: look for the keys of this user, and call `keys_found`, or `login_deferred`.
+    FindKeys(Vec<u8>),
+    /// SCRAM is over: as `LogIn`.
+    Proved(Proved),
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// A script of so many octets follows: find memory, and call `reserved`. It is needed until `Wait` comes and `holds_script` is false.
@@ -100,6 +105,8 @@ enum Expect {
     Command,
     /// The answer to a challenge of AUTHENTICATE.
     Response(Exchange),
+    /// The caller owes keys.
+    Keys(Exchange),
 }
 
 /// One conversation, from the greeting to LOGOUT.
@@ -109,6 +116,10 @@ pub struct Session {
     state: State,
     /// The connection has TLS.
     tls: bool,
+    /// SASL mechanisms beside PLAIN and LOGIN.
+    offer: Offer,
+    /// Of the last login that was tried.
+    mechanism: &'static str,
     expect: Expect,
     /// As the client logged in.
     owner: String,
@@ -128,6 +139,8 @@ impl Session {
             policy,
             state: State::Unauthenticated,
             tls,
+            offer: Offer::default(),
+            mechanism: "",
             expect: Expect::Command,
             owner: String::new(),
             success: None,
@@ -206,6 +219,7 @@ impl Session {
                 [Word::Text(response)] => self.on_response(exchange, response, out),
                 _ => self.refuse(Reply::BAD_RESPONSE, out),
             },
+            Expect::Keys(_) => panic!("step while keys are owed"),
             Expect::Command => match command::parse(words) {
                 Ok(command) => self.on_command(command, out),
                 Err(Fault::Unknown) => self.refuse(Reply::UNKNOWN, out),
@@ -313,7 +327,10 @@ impl Session {
         put("IMPLEMENTATION", "Ringpost");
         put("VERSION", "1.0");
         let mechanisms = match self.may_log_in() {
-            true => Mechanism::ALL.map(Mechanism::name).join(" "),
+            true => {
+                let names: Vec<_> = self.offer.mechanisms().map(Mechanism::name).collect();
+                names.join(" ")
+            }
             // §1.7: none are offered before TLS.
             false => String::new(),
         };

@@ -79,7 +79,7 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 16] = [
+    pub const ALL: [Service; 17] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,

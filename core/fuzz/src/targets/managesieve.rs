@@ -100,6 +100,14 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                         _ => session.logged_in("a@example.org", &mut out),
                     }
                 }
+                Event::FindKeys(user) => match &user[..] {
+                    b"later" => session.login_deferred(Reply::BUSY, &mut out),
+                    _ => session.keys_found(sasl::fuzzing::found(), &mut out),
+                },
+                Event::Proved(proved) => {
+                    assert_eq!(proved.by, None);
+                    session.login_refused(&mut out);
+                }
                 Event::Reserve(bytes) => {
                     assert_eq!(session.state(), State::Authenticated);
                     assert!(*bytes <= SCRIPT_BYTES_MAX);

@@ -1,6 +1,7 @@
 //! STARTTLS and AUTHENTICATE (RFC 5804 §2.1 and §2.2).
 
-use sasl::{Exchange, Fault, Mechanism, Step};
+use sasl::scram::Found;
+use sasl::{Exchange, Fault, Offer, Step};
 
 use super::{Event, Expect, Session, State, answer};
 use crate::limits::LOGIN_FAILURES_MAX;
@@ -38,10 +39,11 @@ impl Session {
         if !self.may_log_in() {
             return answer(Reply::NEEDS_TLS, out);
         }
-        let Some(mechanism) = Mechanism::named(mechanism) else {
+        let Some(mechanism) = self.offer.named(mechanism) else {
             return answer(Reply::NO_MECHANISM, out);
         };
-        let exchange = Exchange::new(mechanism);
+        self.mechanism = mechanism.name();
+        let exchange = Exchange::offering(mechanism, self.offer);
         match initial {
             Some(response) => self.on_response(exchange, response, out),
             None => {
@@ -70,15 +72,49 @@ impl Session {
         response: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Event> {
-        match exchange.respond(response) {
-            Step::Challenge(challenge) => self.challenge(exchange, challenge, out),
+        let step = exchange.respond(response);
+        self.on_step(exchange, step, out)
+    }
+
+    fn on_step(&mut self, exchange: Exchange, step: Step, out: &mut Vec<u8>) -> Option<Event> {
+        match step {
+            Step::Challenge(challenge) => self.challenge(exchange, &challenge, out),
+            Step::FindKeys(user) => {
+                self.expect = Expect::Keys(exchange);
+                Some(Event::FindKeys(user))
+            }
+            Step::Proved(proved) => Some(Event::Proved(proved)),
             Step::Credentials(credentials) => Some(Event::LogIn(credentials)),
             Step::Refused(Fault::ActingAs) => self.fail(Reply::ACTING_AS, out),
+            Step::Refused(Fault::Binding | Fault::Downgraded) => {
+                self.fail(Reply::WRONG_PASSWORD, out)
+            }
             Step::Refused(Fault::Cancelled) => self.refuse(Reply::CANCELLED, out),
             Step::Refused(Fault::Encoding | Fault::Malformed) => {
                 self.refuse(Reply::BAD_RESPONSE, out)
             }
         }
+    }
+
+    /// From now on SCRAM is offered, bound to the connection where that can be. Before the greeting, and again before `tls_started`.
+    pub fn offer(&mut self, offer: Offer) {
+        self.offer = offer;
+    }
+
+    /// How the last login was tried.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
+    /// Answers `Event::FindKeys`.
+    pub fn keys_found(&mut self, found: Found, out: &mut Vec<u8>) {
+        let expected = std::mem::replace(&mut self.expect, Expect::Command);
+        let Expect::Keys(mut exchange) = expected else {
+            panic!("no keys are owed")
+        };
+        let step = exchange.keys_found(found);
+        // A challenge: keys were asked for.
+        self.on_step(exchange, step, out);
     }
 
     /// The password is right, and these are the scripts of `owner`.
@@ -96,6 +132,7 @@ impl Session {
 
     /// The login cannot be decided: it counts for nothing.
     pub fn login_deferred(&mut self, why: Reply, out: &mut Vec<u8>) {
+        self.expect = Expect::Command;
         why.put(out);
     }
 
