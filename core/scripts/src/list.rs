@@ -19,7 +19,7 @@ pub enum Owner {
     Account(u32),
 }
 
-/// The beginning of the text's BLAKE3 name: texts that are the same have the same version, whoever has them, and another text has another one.
+/// The beginning of the text's BLAKE3 name: texts that are the same have the same version, for all owners, and another text has another one.
 /// So what was compiled of a version may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub [u8; 16]);
