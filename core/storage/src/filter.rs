@@ -1,8 +1,8 @@
 //! Scripts at first delivery: what an account's Sieve scripts say about a message becomes a plan, and a plan becomes one durable step.
 //!
-//! The interpreter (`sieve`) has no effect. Here its questions are answered (`answers.rs`), it is run (`run.rs`), what it wants becomes copies,
-//! letters and keys (`plan.rs`, `letters.rs`), and the plans of one message are made durable together (`group.rs`). `deliver.rs` has the ways that a
-//! message comes in.
+//! The interpreter (`sieve`) has no effect. Here its questions are answered (`answers.rs`), scripts are compiled (`compiled.rs`) and run (`run.rs`),
+//! what they want becomes copies, letters and keys (`plan.rs`, `letters.rs`), and the plans of one message are made durable together (`group.rs`).
+//! `deliver.rs` does so for all recipients of a message; `outgoing` has the ways that a message comes in.
 //!
 //! What must hold:
 //! - One account's share of a message is whole or not there: copies, letters and remembered keys are parts of one group of the log.
@@ -14,6 +14,7 @@
 
 mod answers;
 mod cache;
+mod compiled;
 pub(crate) mod deliver;
 pub(crate) mod group;
 mod letters;

@@ -8,7 +8,6 @@ use mailbox::{AccountId, MailboxFault, Mailboxes, SpecialUse};
 use sieve::{Answer, Host, Included, Key, Wanted};
 
 use super::Filter;
-use super::run::Compiled;
 
 /// Answers for one account and one message. It owns all that it has, so that a run on another thread can take it along.
 #[derive(Default)]
@@ -111,24 +110,6 @@ impl Answers {
             self.remembered.insert(key, is_so);
         }
         Ok(())
-    }
-}
-
-impl Filter {
-    /// A script that another one includes, compiled.
-    pub(super) async fn included(
-        &self,
-        account: AccountId,
-        wanted: &Wanted,
-    ) -> Result<Included, MailboxFault> {
-        let Some(head) = self.named(account, wanted) else {
-            return Ok(Included::Absent);
-        };
-        Ok(match self.compiled(&head).await? {
-            Compiled::Script(script) => Included::Script(script),
-            Compiled::Broken(text) => Included::Broken(text),
-            Compiled::Absent => Included::Absent,
-        })
     }
 }
 

@@ -11,31 +11,21 @@ use bytes::Bytes;
 use mail::Address;
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 use memchr::memmem;
-use runtime::limits::SHORT_WORK_BYTES_MAX;
 use sieve::limits::STEPS_COUNT_MAX;
 use sieve::{Envelope, Environment, Included, Later, Outcome, Script};
 
 use super::answers::Answers;
-use super::{Filter, Head, Message, Share, script_fault};
+use super::compiled::{AWAY_BYTES, Compiled};
+use super::{Filter, Head, Message, Share};
 
 /// Steps of a run on the owner's thread.
 const QUICK_STEPS: u64 = STEPS_COUNT_MAX / 80;
 /// A longer header is read elsewhere.
 const QUICK_HEADER_BYTES: usize = 16 * 1_024;
-/// Work of this size goes to the thread that takes long jobs.
-const AWAY_BYTES: usize = SHORT_WORK_BYTES_MAX + 1;
 /// Looks for what a run lacks: mailboxes, keys, and five levels of scripts, with some that change meanwhile.
 const ROUNDS_MAX: usize = 24;
 /// Scripts read ahead of a run.
 const INCLUDES_MAX: usize = sieve::limits::INCLUDES_COUNT_MAX;
-
-/// What became of a script's text.
-pub(super) enum Compiled {
-    Script(Arc<Script>),
-    Broken(String),
-    /// It was changed or removed just now.
-    Absent,
-}
 
 /// What is the same for all rounds of one run.
 #[derive(Clone)]
@@ -59,38 +49,6 @@ pub(super) struct Said {
 }
 
 impl Filter {
-    pub(super) async fn compiled(&self, head: &Head) -> Result<Compiled, MailboxFault> {
-        let inner = &self.inner;
-        let find = || inner.cache.borrow_mut().find(head.version);
-        if let Some(script) = find() {
-            return Ok(Compiled::Script(script));
-        }
-        let text = inner.scripts.text(&head.owner, head.version).await;
-        let Some(text) = text.map_err(script_fault)? else {
-            return Ok(Compiled::Absent);
-        };
-        let turn = inner.away.acquire().await;
-        // Another delivery may have compiled it meanwhile.
-        if let Some(script) = find() {
-            return Ok(Compiled::Script(script));
-        }
-        let work = move || Script::compile(&text).map_err(|error| error.to_string());
-        let compiled = inner.host.work(AWAY_BYTES, work).await;
-        drop(turn);
-        inner.counters.compiled.fetch_add(1, Relaxed);
-        Ok(match compiled {
-            Ok(script) => {
-                let script = Arc::new(script);
-                let mut cache = inner.cache.borrow_mut();
-                cache.keep(head.version, script.clone());
-                let bytes = cache.bytes() as u64;
-                inner.counters.cache_bytes.store(bytes, Relaxed);
-                Compiled::Script(script)
-            }
-            Err(text) => Compiled::Broken(text),
-        })
-    }
-
     /// Runs the account's active scripts. `None`: it has none. `answers` is what is known already; it is filled up.
     pub(super) async fn run(
         &self,

@@ -110,7 +110,7 @@ impl House {
         let view = mailboxes.view(id).await.expect("it is open");
         let mut texts = Vec::new();
         for message in view.messages.iter() {
-            let read = mailboxes.bodies(&[message.body.clone()]).await;
+            let read = mailboxes.bodies(std::slice::from_ref(&message.body)).await;
             let raw = read.into_iter().next().expect("one").expect("it is whole");
             texts.push(String::from_utf8(raw.to_vec()).expect("ASCII"));
         }
