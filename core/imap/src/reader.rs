@@ -166,8 +166,8 @@ impl Reader {
         // RFC 3502: several messages have together what one may have. The name of the mailbox may be a literal too.
         let sum = (self.literal_sum as u64).saturating_add(literal.bytes);
         let sum_max = (bounds.append_bytes_max + MAILBOX_NAME_BYTES_MAX) as u64;
-        let fits = (!is_append || literal.bytes <= bounds.append_bytes_max as u64)
-            && (!is_append || sum <= sum_max)
+        let is_within = literal.bytes <= bounds.append_bytes_max as u64 && sum <= sum_max;
+        let fits = (!is_append || is_within)
             && end <= self.bytes_max(line_end, bounds, literal.bytes)
             && self.literal_count < LITERALS_MAX;
         if !fits {

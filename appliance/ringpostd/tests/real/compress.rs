@@ -69,7 +69,7 @@ for flush in [zlib.Z_SYNC_FLUSH, zlib.Z_PARTIAL_FLUSH, zlib.Z_FULL_FLUSH]:
     number = found[0].split()[-1].decode()
     kind, told = imap.fetch(number, "(BODY.PEEK[])")
     assert told[0][1] == large, "the message is not what it was"
-    # IDLE hears of a message that another session brings.
+    # IDLE is notified of a message that another session brings.
     packed.sendall(b"i IDLE\r\n")
     assert packed.readline().startswith(b"+ ")
     other = imaplib.IMAP4_SSL("127.0.0.1", int(sys.argv[4]), ssl_context=context)

@@ -284,13 +284,16 @@ impl Servers {
             reading,
             sending,
             receiving,
+            compressing,
         } = &self.memory;
         match (
             reading.used_bytes(),
             sending.used_bytes(),
             receiving.used_bytes(),
+            // No client of the story compresses.
+            compressing.used_bytes(),
         ) {
-            (0, 0, 0) => Ok(()),
+            (0, 0, 0, 0) => Ok(()),
             used => Err(format!("no session is left, and memory is used: {used:?}")),
         }
     }
