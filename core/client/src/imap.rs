@@ -96,7 +96,7 @@ pub struct Imap<K = Owner> {
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
     damaged: Damages,
-    /// How often a client hears of a command that takes long.
+    /// How often a client is notified of a command that takes long.
     progress_every: Duration,
 }
 
