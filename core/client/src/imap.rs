@@ -108,7 +108,7 @@ pub struct Imap<K = Owner> {
     damaged: Damages,
     /// Since a client of this core compressed, with what pays for it.
     packer: RefCell<Option<(Packer, Charge)>>,
-    /// How often a client hears of a command that takes long.
+    /// How often a client is notified of a command that takes long.
     progress_every: Duration,
 }
 

@@ -63,7 +63,7 @@ pub const SORT_READ_BYTES: usize = SORT_HEADER_BYTES_MAX + 2 * WINDOW_BYTES;
 pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
 /// Summaries that are read at once for SORT and THREAD: nearly always fewer bytes than `SUMMARIES_PER_READ_MAX` allows.
 pub const SUMMARY_BYTES_PER_READ_MAX: usize = WINDOW_BYTES;
-/// RFC 9585 §4: a client hears of a long SEARCH, SORT or THREAD this often.
+/// RFC 9585 §4: a client is notified of a long SEARCH, SORT or THREAD this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// A client that does not take such a report in this time loses its connection: the command may hold memory that others wait for.
 pub const PROGRESS_TAKEN_MAX: Duration = Duration::from_secs(30);

@@ -65,7 +65,7 @@ pub struct Progress<'c, C> {
     tag: &'c str,
     pub out: &'c mut Vec<u8>,
     pub connection: &'c mut C,
-    /// How often the client hears of it.
+    /// How often the client is notified of it.
     every: Duration,
     /// When it last did; at first when the command began.
     heard: Time,

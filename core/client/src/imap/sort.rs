@@ -4,7 +4,7 @@
 //! Other sessions are served meanwhile.
 //!
 //! What must hold: all that is held of messages is paid for from the account's share of `Memory::reading`, in one charge that is taken in
-//! turn before anything is read. It may grow, and is refused where it cannot: whoever holds a part of a share never waits for more of it.
+//! turn before anything is read. It may grow, and is refused where it cannot: a command that holds a part of a share never waits for more of it.
 //! It is given back before anything is sent; the answer itself is paid for as what waits for the client.
 
 use std::sync::Arc;

@@ -174,7 +174,7 @@ fn circles_of_references_are_cut() {
     }
 }
 
-/// Depth is no stack: neither in building nor in pruning nor in writing.
+/// Depth takes up no stack: neither in building nor in pruning nor in writing.
 #[test]
 fn a_chain_of_a_hundred_thousand_is_survived() {
     let count = 100_000u32;
