@@ -23,6 +23,7 @@ mod internet;
 mod ledger;
 mod legs;
 mod logins;
+mod managesieve;
 mod manual;
 mod metrics;
 mod operator;

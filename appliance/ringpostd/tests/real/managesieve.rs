@@ -114,10 +114,10 @@ fn scripts_are_stored_by_programs_and_by_the_operator_and_outlive_a_restart() {
     assert_eq!(python(&home, &format!("{client}{FIRST}")).trim(), "done");
     let metrics = home.ctl_ok(&["metrics"]);
     for line in [
-        "ringpost_managesieve_logins 2",
-        "ringpost_managesieve_logins_refused 1",
-        "ringpost_managesieve_stored 2",
-        "ringpost_managesieve_invalid 1",
+        "ringpost_managesieve_logins_total 2",
+        "ringpost_managesieve_logins_refused_total 1",
+        "ringpost_managesieve_stored_total 2",
+        "ringpost_managesieve_invalid_total 1",
     ] {
         assert!(metrics.lines().any(|metric| metric == line), "{line}");
     }
