@@ -3,6 +3,7 @@
 mod accidents;
 mod cost;
 mod damage;
+mod digests;
 mod flags;
 mod folders;
 mod full;
