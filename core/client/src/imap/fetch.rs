@@ -112,13 +112,10 @@ impl Wanted {
         }
     }
 
-    /// Whether a line about a message of this summary can be put together only with all of the message in memory.
-    fn needs_all(&self, summary: Option<&Result<Bytes, MailboxFault>>) -> bool {
-        let decoded = summary.map(|summary| {
-            let bytes = summary.as_ref().ok();
-            bytes.and_then(|bytes| Summary::decode(bytes).ok())
-        });
-        match (self.bodies, decoded) {
+    /// Whether a line about a message of this summary can be put together only with all of the message in memory. `Some(None)`: it has a
+    /// summary, which cannot be read.
+    fn needs_all(&self, summary: Option<Option<&Summary<'_>>>) -> bool {
+        match (self.bodies, summary) {
             (Bodies::Never, _) => false,
             (_, Some(None)) => true,
             (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
@@ -130,7 +127,7 @@ impl Wanted {
                     FetchItem::Section { section, .. }
                         if matches!(section.text, SectionText::HeaderFields { .. }) =>
                     {
-                        item.needs_body(summary.as_ref())
+                        item.needs_body(summary)
                     }
                     FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => true,
                     _ => false,
@@ -143,8 +140,13 @@ impl Wanted {
         match (self.bodies, self.summaries) {
             (Bodies::Always, _) => BODIES_PER_READ_MAX,
             (_, true) => SUMMARIES_PER_READ_MAX,
-            _ => ROWS_PER_TURN_MAX,
+            _ => ROWS_PER_TRIP_MAX,
         }
+    }
+
+    /// More rows than are sent next would wait for the client and take the room of what is sent.
+    fn rows_per_trip(&self) -> usize {
+        self.messages_per_chunk().max(ROWS_PER_TURN_MAX)
     }
 }
 
@@ -261,30 +263,35 @@ impl<K: Ask> Imap<K> {
         wanted: &Wanted,
         ahead: &mut Ahead,
     ) -> Result<Chunk, Failure> {
-        let id = reading.mailbox;
+        let (owner, sending) = (&self.owner, &self.memory.sending);
         let mut scale = Scale::FULL;
+        let messages = ahead.take(owner, sending, reading, wanted, scale);
         let mut chunk = Chunk {
-            messages: ahead.take(&self.owner, id, wanted, scale).await?,
+            messages: messages.await?,
             ..Chunk::default()
         };
         let bytes = chunk.cost(scale, wanted);
         chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
-        if chunk.charge.is_none() {
+        if chunk.charge.is_some() {
+            ahead.taken_over();
+        } else {
             scale = Scale::LEAST;
             ahead.put_back(std::mem::take(&mut chunk.messages));
-            chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
+            let messages = ahead.take(owner, sending, reading, wanted, scale);
+            chunk.messages = messages.await?;
         }
         if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
             return Ok(chunk);
         }
-        let bodies_at_once = wanted.bodies == Bodies::Always;
-        let refs = |held_only: bool| -> Vec<BodyRef> {
+        let (summaries_wanted, bodies_at_once) =
+            (wanted.summaries, wanted.bodies == Bodies::Always);
+        let refs = |chosen: &dyn Fn(&Message) -> bool| -> Vec<BodyRef> {
             let messages = chunk.messages.iter().map(|(_, message)| message);
-            let chosen = messages.filter(|message| !held_only || scale.held_bytes(message) > 0);
+            let chosen = messages.filter(|message| chosen(message));
             chosen.map(|message| message.body.clone()).collect()
         };
-        let (all, held) = (refs(false), refs(true));
-        let summaries_wanted = wanted.summaries;
+        let all = refs(&|_| summaries_wanted);
+        let held = refs(&|message| bodies_at_once && scale.held_bytes(message) > 0);
         let (summaries, bodies) = self
             .owner
             .ask(move |mailboxes| async move {
@@ -361,8 +368,14 @@ impl<K: Ask> Imap<K> {
             }
             let recent = selected.shows_recent(message.uid);
             let begin = out.len();
-            let line = self.put_line(reading, &chunk, index, recent, wanted, out);
-            let (sources, charge) = match line.await {
+            let line = match self.put_line(reading, &chunk, index, recent, wanted, out) {
+                Some(line) => line,
+                None => {
+                    let line = self.put_line_of_all(reading, &chunk, index, recent, wanted, out);
+                    line.await
+                }
+            };
+            let (sources, charge) = match line {
                 Ok(line) => {
                     // Only now: a message that could not be read sent no flags.
                     if wanted.flags_listed {
@@ -432,8 +445,49 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line.
-    async fn put_line(
+    /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line. `None`, and nothing
+    /// is put: all of the message is needed, which is not at hand.
+    fn put_line(
+        &self,
+        reading: Reading,
+        chunk: &Chunk,
+        index: usize,
+        recent: bool,
+        wanted: &Wanted,
+        out: &mut Vec<u8>,
+    ) -> Option<Put> {
+        let (number, message) = &chunk.messages[index];
+        let summary = chunk.summaries.get(index);
+        let held = chunk.bodies.get(index).and_then(Option::as_ref);
+        let decoded = line::decoded(summary);
+        let known = summary.map(|_| decoded.as_ref());
+        if held.is_none() && (self.is_doubted(message, wanted) || wanted.needs_all(known)) {
+            return None;
+        }
+        let read = Read {
+            summary,
+            decoded,
+            body: held,
+            stays: held.is_some(),
+            recent,
+        };
+        let begin = out.len();
+        let mut line = FetchLine::new(out, self.memory.sending.share_bytes_max());
+        if let Err(failure) = line.put_message(*number, message, &read, wanted) {
+            return Some(Err(failure));
+        }
+        let sources = line.sources;
+        let free = LINE_BYTES_FREE + held.map_or(0, |_| message.size_bytes as usize);
+        Some(self.pay_for(reading, out.len() - begin, free, sources))
+    }
+
+    /// A leg that came back may have repaired it: all of it is read before anything is announced.
+    fn is_doubted(&self, message: &Message, wanted: &Wanted) -> bool {
+        wanted.bodies == Bodies::Always && self.damaged.knows(message)
+    }
+
+    /// As `put_line`, having read all of the message.
+    async fn put_line_of_all(
         &self,
         reading: Reading,
         chunk: &Chunk,
@@ -441,48 +495,38 @@ impl<K: Ask> Imap<K> {
         recent: bool,
         wanted: &Arc<Wanted>,
         out: &mut Vec<u8>,
-    ) -> Result<(Vec<(usize, Source)>, Option<Charge>), Failure> {
+    ) -> Put {
         let (number, message) = &chunk.messages[index];
-        let summary = chunk.summaries.get(index);
-        let held = chunk.bodies.get(index).and_then(Option::as_ref);
-        // A leg that came back may have repaired it: all of it is read before anything is announced.
-        let doubted =
-            held.is_none() && wanted.bodies == Bodies::Always && self.damaged.knows(message);
-        let begin = out.len();
-        let line_bytes_max = self.memory.sending.share_bytes_max();
-        let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
-            let whole = self.whole(reading, message).await?;
-            if doubted && whole.0.is_ok() {
-                self.damaged.forget(message);
-            }
-            let line = Large {
-                number: *number,
-                message: message.clone(),
-                summary: summary.cloned(),
-                recent,
-                wanted: wanted.clone(),
-                line_bytes_max,
-            };
-            let put = move || line.put(whole);
-            let (line, mut sources) = self.host.work(message.size_bytes as usize, put).await?;
-            out.extend_from_slice(&line);
-            for (at, _) in &mut sources {
-                *at += begin;
-            }
-            sources
-        } else {
-            let read = Read {
-                summary,
-                body: held,
-                stays: held.is_some(),
-                recent,
-            };
-            let mut line = FetchLine::new(out, line_bytes_max);
-            line.put_message(*number, message, &read, wanted)?;
-            line.sources
+        let whole = self.whole(reading, message).await?;
+        if whole.0.is_ok() && self.is_doubted(message, wanted) {
+            self.damaged.forget(message);
+        }
+        let line = Large {
+            number: *number,
+            message: message.clone(),
+            summary: chunk.summaries.get(index).cloned(),
+            recent,
+            wanted: wanted.clone(),
+            line_bytes_max: self.memory.sending.share_bytes_max(),
         };
-        let bytes = out.len() - begin;
-        let free = LINE_BYTES_FREE + held.map_or(0, |_| message.size_bytes as usize);
+        let put = move || line.put(whole);
+        let (line, mut sources) = self.host.work(message.size_bytes as usize, put).await?;
+        let begin = out.len();
+        out.extend_from_slice(&line);
+        for (at, _) in &mut sources {
+            *at += begin;
+        }
+        self.pay_for(reading, line.len(), LINE_BYTES_FREE, sources)
+    }
+
+    /// What pays for a line of so many bytes, where it is longer than those that are `free`.
+    fn pay_for(
+        &self,
+        reading: Reading,
+        bytes: usize,
+        free: usize,
+        sources: Vec<(usize, Source)>,
+    ) -> Put {
         if bytes <= free {
             return Ok((sources, None));
         }
@@ -496,6 +540,9 @@ impl<K: Ask> Imap<K> {
         }
     }
 }
+
+/// What is to be sent within a line from the store, and what pays for the line.
+type Put = Result<(Vec<(usize, Source)>, Option<Charge>), Failure>;
 
 /// A line that all of a large message is needed for. It is put together beside the core.
 struct Large {
@@ -515,6 +562,7 @@ impl Large {
     fn put(self, whole: (Result<Bytes, MailboxFault>, Charge)) -> Result<Line, Failure> {
         let read = Read {
             summary: self.summary.as_ref(),
+            decoded: line::decoded(self.summary.as_ref()),
             body: Some(&whole.0),
             stays: false,
             recent: self.recent,

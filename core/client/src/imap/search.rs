@@ -18,7 +18,7 @@ use store::BodyRef;
 use super::fault::Failure;
 use super::limits::{
     BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, ROW_WORK_BYTES, SAVED_RANGES_MAX,
-    SUMMARIES_PER_READ_MAX,
+    SUMMARIES_PER_READ_MAX, SUMMARY_BYTES_PER_READ_MAX,
 };
 use super::numbering::Numbering;
 use super::recent::Recent;
@@ -42,6 +42,9 @@ struct Search {
 type Place = (u32, usize);
 /// Those that match, and those that more has to be read of.
 type Sorted = (Vec<Place>, Vec<Place>);
+
+/// Some messages and their summaries.
+type Read<'o> = (&'o [Place], Vec<Result<Bytes, MailboxFault>>);
 
 impl<K: Ask> Imap<K> {
     /// RFC 9051 §6.4.4. The result is sent as it is written; the outer error is the connection's.
@@ -87,8 +90,15 @@ impl<K: Ask> Imap<K> {
             saved: Arc::new(selected.saved.clone()),
         };
         let (mut found, open) = search.by_rows(&self.host).await;
-        for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
-            found.extend(self.search_deeper(account, &search, chunk).await?);
+        let mut rest = &open[..];
+        let mut next = self.summaries_of(&search, &mut rest).await?;
+        // until none is left: while one chunk is looked through, the next is read
+        while let Some((chunk, summaries)) = next {
+            let looked = self.search_deeper(account, &search, chunk, summaries);
+            let read = self.summaries_of(&search, &mut rest);
+            let (looked, read) = tokio::join!(looked, read);
+            found.extend(looked?);
+            next = read?;
         }
         found.sort_unstable();
         if let Some(results) = request.results.filter(|results| results.save) {
@@ -110,18 +120,33 @@ impl<K: Ask> Imap<K> {
         Ok((found.iter().map(named).collect(), modseq))
     }
 
-    /// Those of `open` that match, having read what it takes.
+    /// Takes the next of `open` and reads their summaries; `None`: there are no more.
+    async fn summaries_of<'o>(
+        &self,
+        search: &Search,
+        open: &mut &'o [Place],
+    ) -> Result<Option<Read<'o>>, Failure> {
+        if open.is_empty() {
+            return Ok(None);
+        }
+        let (chunk, rest) = open.split_at(summary_chunk(&search.messages, open));
+        *open = rest;
+        let refs: Vec<BodyRef> = refs(&search.messages, chunk);
+        let summaries = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
+            .await?;
+        Ok(Some((chunk, summaries)))
+    }
+
+    /// Those of `open` that match, having read what it takes beside their summaries.
     async fn search_deeper(
         &self,
         account: AccountId,
         search: &Search,
         open: &[Place],
+        summaries: Vec<Result<Bytes, MailboxFault>>,
     ) -> Result<Vec<Place>, Failure> {
-        let refs: Vec<BodyRef> = refs(&search.messages, open);
-        let summaries = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
-            .await?;
         let (mut found, open) = search
             .by_summaries(&self.host, open.to_vec(), summaries)
             .await?;
@@ -307,6 +332,21 @@ fn highest(found: &[Place], messages: &[Message], request: &SearchRequest) -> Op
         }
         _ => found.iter().map(modseq).max(),
     }
+}
+
+/// Of how many of `open` the summaries are read at once: one at least.
+fn summary_chunk(messages: &[Message], open: &[Place]) -> usize {
+    let mut bytes = 0;
+    let fits = |&&(_, index): &&Place| {
+        bytes += messages[index].body.summary.bytes as usize;
+        bytes <= SUMMARY_BYTES_PER_READ_MAX
+    };
+    let count = open
+        .iter()
+        .take(SUMMARIES_PER_READ_MAX)
+        .take_while(fits)
+        .count();
+    count.max(1)
 }
 
 /// How many of `open` are read at once: one at least.

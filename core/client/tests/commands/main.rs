@@ -10,6 +10,7 @@ mod expunge;
 mod fetch;
 mod idle;
 mod list;
+mod lists;
 mod login;
 mod r#move;
 mod pop3;
