@@ -77,8 +77,8 @@ pub const EVICT_LOOK_MAX: usize = 32;
 pub const ACCOUNT_CACHE_SHARE: usize = 8;
 pub const ACCOUNT_CACHE_MIN: usize = 64;
 
-/// Of `Settings::cache_bytes` digests of messages are sure of this share, and have what loaded mailboxes do not take. A digest of an ordinary message is
-/// some 900 bytes beside 200 of its row, and a mailbox that is listed is one whose rows are loaded.
+/// Of `Settings::cache_bytes` digests of messages are sure of this share, and have what loaded mailboxes do not take. A digest takes
+/// 400 to 1,500 bytes beside the 170 of its row, and a mailbox that is listed is one whose rows are loaded.
 pub const DIGESTS_SHARE: usize = 4;
 /// A larger digest is read again each time. One of an ordinary message has 500 to 1,500 bytes.
 pub const DIGEST_KEPT_BYTES_MAX: usize = 16 * KIB;

@@ -482,6 +482,21 @@ mod tests {
     }
 
     #[test]
+    fn a_chunk_of_summaries_is_bounded_by_count_and_by_bytes() {
+        let chunk = |bytes: usize| {
+            let mut messages: Vec<Message> = (1..=1_000).map(|uid| message(uid, b"")).collect();
+            for message in &mut messages {
+                message.body.summary.bytes = bytes as u32;
+            }
+            let open: Vec<Place> = (0..1_000).map(|index| (index as u32 + 1, index)).collect();
+            summary_chunk(&messages, &open)
+        };
+        assert_eq!(chunk(500), SUMMARIES_PER_READ_MAX);
+        assert_eq!(chunk(SUMMARY_BYTES_PER_READ_MAX / 10), 10);
+        assert_eq!(chunk(2 * SUMMARY_BYTES_PER_READ_MAX), 1);
+    }
+
+    #[test]
     fn what_is_saved_depends_on_what_is_asked_for_beside_it() {
         let saved_of = |line: &str, found: &[u32]| {
             let line = format!("t SEARCH RETURN ({line}) ALL\r\n");

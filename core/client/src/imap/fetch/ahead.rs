@@ -206,16 +206,57 @@ mod tests {
     use super::super::super::sample::message;
     use super::*;
 
+    fn wanted(item: imap::fetch::FetchItem) -> Wanted {
+        Wanted::new(false, vec![item], None, false, Default::default())
+    }
+
+    /// Rows of the first trips of a FETCH of 10,000 messages.
+    fn trips(sending: &Budget, wanted: &Wanted) -> (Vec<usize>, Ahead) {
+        let reading = Reading {
+            holder: storage::holder::of_account(mailbox::AccountId(1)),
+            mailbox: MailboxId(1),
+        };
+        let mut ahead = Ahead::new((1..=10_000).map(|number| (number, number)).collect());
+        let rows = |_| ahead.pay(sending, reading, wanted) / size_of::<Message>();
+        let trips = (0..5).map(rows).collect();
+        (trips, ahead)
+    }
+
+    #[test]
+    fn long_trips_are_paid_for_until_their_rows_are_taken_over() {
+        let flags = wanted(imap::fetch::FetchItem::Flags);
+        let sending = Budget::new(64 << 20);
+        let (rows, mut ahead) = trips(&sending, &flags);
+        assert_eq!(rows, [512, 1_024, 2_048, 4_096, 4_096]);
+        let paid = 4_096 * size_of::<Message>();
+        assert_eq!(sending.used_bytes(), paid, "for one trip at a time");
+        ahead.ready.push_back((1, message(1, 1)));
+        ahead.taken_over();
+        assert_eq!(sending.used_bytes(), paid, "some are not taken yet");
+        ahead.ready.clear();
+        ahead.taken_over();
+        assert_eq!(sending.used_bytes(), 0);
+    }
+
+    #[test]
+    fn trips_are_short_without_room_and_where_more_than_rows_is_sent() {
+        let flags = wanted(imap::fetch::FetchItem::Flags);
+        let none = Budget::new(1_024);
+        assert_eq!(trips(&none, &flags).0, [512; 5]);
+        let sending = Budget::new(64 << 20);
+        for item in [
+            imap::fetch::FetchItem::Envelope,
+            imap::fetch::FetchItem::Rfc822,
+        ] {
+            assert_eq!(trips(&sending, &wanted(item)).0, [512; 5]);
+            assert_eq!(sending.used_bytes(), 0);
+        }
+    }
+
     /// 64 keywords of 64 bytes each.
     #[test]
     fn keywords_count_in_what_a_row_takes() {
-        let wanted = Wanted::new(
-            false,
-            vec![imap::fetch::FetchItem::Flags],
-            None,
-            false,
-            Default::default(),
-        );
+        let wanted = wanted(imap::fetch::FetchItem::Flags);
         let plain = Scale::FULL.cost(&wanted, &message(1, 1));
         let with_keywords = Scale::FULL.cost(&wanted, &large(1));
         assert!(with_keywords >= plain + 4_096, "{with_keywords}");
