@@ -4,6 +4,7 @@
 mod accept;
 mod commit;
 mod filters;
+mod lists;
 mod mailbox;
 mod memory;
 mod outbound;
@@ -75,6 +76,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "select",
         about: "SELECT of a large mailbox, ours against Dovecot",
         run: mailbox::select,
+    },
+    Scenario {
+        name: "lists",
+        about: "lists and searches of a mailbox of 10,000 messages, ours against Dovecot",
+        run: lists::compare,
     },
     Scenario {
         name: "idle",

@@ -101,6 +101,11 @@ impl Imap {
         Ok(fetched)
     }
 
+    /// Any command; its untagged lines are thrown away.
+    pub fn run(&mut self, command: &str) -> io::Result<()> {
+        self.command(command, |_| ()).map(drop)
+    }
+
     /// Enters IDLE (RFC 2177) and returns when the server waits with us.
     pub fn idle(&mut self) -> io::Result<()> {
         let tag = self.send("IDLE")?;

@@ -11,17 +11,17 @@ use crate::load::message::Composer;
 use crate::load::smtp::{self, Plan, Sender};
 use crate::peers::{PASSWORD, Running, dovecot, ringpost};
 
-const ACCOUNT: &str = "alice@example.org";
+pub(super) const ACCOUNT: &str = "alice@example.org";
 const SELECTS: usize = 20;
 
 /// A server whose INBOX has been filled.
-struct Filled {
+pub(super) struct Filled {
     name: &'static str,
     server: Running,
 }
 
 impl Filled {
-    fn imap(&self) -> io::Result<SocketAddr> {
+    pub(super) fn imap(&self) -> io::Result<SocketAddr> {
         self.server
             .imap
             .ok_or_else(|| io::Error::other("no IMAP here"))
@@ -61,7 +61,7 @@ pub fn select(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
 }
 
 /// Measures the servers in turn. The first round warms caches and builds Dovecot's index; it does not count.
-fn alternate(
+pub(super) fn alternate(
     setting: &Setting,
     sheet: &mut Sheet,
     servers: &[Filled],
@@ -92,7 +92,7 @@ fn alternate(
 }
 
 /// Ours and, when it can be started, Dovecot, each with one INBOX of `count` messages.
-fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Result<Vec<Filled>> {
+pub(super) fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Result<Vec<Filled>> {
     let mut servers = Vec::new();
     if !setting.peers_only {
         let directory = setting.fresh("mailbox_ringpost")?;

@@ -428,36 +428,6 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    /// RFC 4978 §3: the answer goes out as it is, what follows does not.
-    async fn on_compress(
-        &self,
-        client: &mut Client,
-        connection: &mut Wire<impl Accepted>,
-        tag: &str,
-    ) -> Result<(), End> {
-        let compressing = &self.memory.compressing;
-        let account = client.account.expect("the session admits it after login");
-        let charge = compressing.take_for(holder::of_account(account), INFLATER_BYTES);
-        let (Some(packer), Some(charge)) = (self.packer(), charge) else {
-            client.session.compression_refused(tag, &mut client.out);
-            return Ok(());
-        };
-        let behind = client.session.compressed(tag, &mut client.out);
-        flush(&mut client.out, connection).await?;
-        connection.compress(packer, behind, charge);
-        Ok(())
-    }
-
-    /// The packer of this core; `None`: there is no memory for one.
-    fn packer(&self) -> Option<Packer> {
-        let mut packer = self.packer.borrow_mut();
-        if packer.is_none() {
-            let charge = self.memory.compressing.take(DEFLATER_BYTES)?;
-            *packer = Some((Packer::default(), charge));
-        }
-        packer.as_ref().map(|(packer, _)| packer.clone())
-    }
-
     fn on_login(
         &self,
         client: &mut Client,

@@ -7,7 +7,7 @@ mod needle;
 
 use std::cell::OnceCell;
 
-use mail::summary::{EnvelopeFields, Summary};
+use mail::summary::{AddressList, Summary};
 use mail::{Flags, InternalDate, ModSeq, SystemFlags, header, text};
 
 use crate::date::internal_day;
@@ -437,19 +437,15 @@ fn envelope_verdict(field: EnvelopeField, needle: &Needle, content: Content<'_>)
         Ok(header) => header,
         Err(need) => return need,
     };
-    let envelope = EnvelopeFields::of(header);
-    let list = match field {
-        EnvelopeField::From => &envelope.from,
-        EnvelopeField::To => &envelope.to,
-        EnvelopeField::Cc => &envelope.cc,
-        EnvelopeField::Bcc => &envelope.bcc,
-        EnvelopeField::Subject => {
-            let subject = envelope.subject.as_deref();
-            let found = |subject| needle.is_in(&text::decoded_value(subject));
-            return subject.is_some_and(found).into();
-        }
-    };
-    (!list.is_empty() && needle.is_in(&text::addresses_text(list))).into()
+    // The one field, not all of the envelope: it is the same for these, which have no default.
+    if field == EnvelopeField::Subject {
+        let found = |subject: header::Text<'_>| needle.is_in(&text::decoded_value(&subject));
+        return header::value(header, field.word())
+            .is_some_and(found)
+            .into();
+    }
+    let list = AddressList::of_field(header, field.word());
+    (!list.is_empty() && needle.is_in(&text::addresses_text(&list))).into()
 }
 
 /// HEADER. Encoded words are decoded before the text is looked for (RFC 9051 §6.4.4).

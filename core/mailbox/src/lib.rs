@@ -79,6 +79,7 @@ pub mod names {
     };
 }
 pub use resync::{Resync, UidRanges};
+pub use state::DigestCounts;
 pub use watch::Watch;
 
 /// The identity of a mailbox within its volume. It stays when the mailbox is renamed, and is never used again after a
@@ -374,7 +375,7 @@ pub struct Mailboxes {
 /// The numbers that the appliance's plan gives to this crate.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Memory for messages of loaded mailboxes.
+    /// Memory for messages of loaded mailboxes, and for digests of messages that were read lately.
     pub cache_bytes: usize,
     /// Groups applied since the last checkpoint after which the next one begins.
     pub checkpoint_groups: u64,
@@ -390,9 +391,15 @@ impl Mailboxes {
         &self.inner.store
     }
 
-    /// Memory that loaded mailboxes take, in bytes; at most `Settings::cache_bytes` while nothing holds more.
+    /// Memory that loaded mailboxes and digests take, in bytes; at most `Settings::cache_bytes` while nothing holds more.
     pub fn cached_bytes(&self) -> usize {
-        self.inner.state.borrow().cached_bytes()
+        let state = self.inner.state.borrow();
+        state.cached_bytes() + state.digests.bytes()
+    }
+
+    /// Where the digests that were asked for came from.
+    pub fn digest_counts(&self) -> DigestCounts {
+        self.inner.state.borrow().digests.counts()
     }
 }
 

@@ -9,9 +9,11 @@
 //! No I/O here: `load` brings rows in, `checkpoint` takes rows out (`state/rows.rs`); `state/cache.rs` says what may leave.
 
 mod cache;
+mod digests;
 mod mailbox;
 mod rows;
 
+pub use digests::{DigestCounts, Digests};
 pub use mailbox::{MailboxEntry, count};
 pub use rows::{Cleared, Writing};
 
@@ -24,7 +26,8 @@ use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
 use crate::limits::{
-    CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX, RELOCATED_MAX,
+    CACHE_BYTES_MIN, CHUNK_MESSAGES, DIGESTS_SHARE, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX,
+    RELOCATED_MAX,
 };
 use crate::row::{Chunk, Counters, Tree};
 use crate::{AccountId, MailboxId, Message};
@@ -64,8 +67,12 @@ pub struct State {
     relocated: HashMap<RecordAddress, BodyRef>,
     /// Arrival order of `relocated`.
     relocated_order: VecDeque<RecordAddress>,
-    /// The bound of `cached_bytes`.
+    /// The bound of `cached_bytes`: what digests are sure of is kept free.
     cache_bytes_max: usize,
+    /// The bound of `cached_bytes` and `digests` together.
+    all_bytes_max: usize,
+    /// Digests of messages that were read lately: they have what loaded mailboxes leave.
+    pub digests: Digests,
     /// Memory of all loaded messages.
     cached_bytes: usize,
     /// Arrival order of `mailboxes`.
@@ -117,6 +124,7 @@ impl AccountEntry {
 impl State {
     /// Empty, as before the first record.
     pub fn new(cache_bytes: usize) -> State {
+        let all_bytes_max = cache_bytes.max(CACHE_BYTES_MIN);
         State {
             mailboxes: HashMap::new(),
             accounts: HashMap::new(),
@@ -134,7 +142,9 @@ impl State {
             dropped: Vec::new(),
             relocated: HashMap::new(),
             relocated_order: VecDeque::new(),
-            cache_bytes_max: cache_bytes.max(CACHE_BYTES_MIN),
+            cache_bytes_max: (all_bytes_max - all_bytes_max / DIGESTS_SHARE).max(CACHE_BYTES_MIN),
+            all_bytes_max,
+            digests: Digests::default(),
             cached_bytes: 0,
             mailbox_clock: VecDeque::new(),
             account_clock: VecDeque::new(),

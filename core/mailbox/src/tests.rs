@@ -4,6 +4,7 @@ mod accidents;
 mod append;
 mod cost;
 mod damage;
+mod digests;
 mod flags;
 mod folders;
 mod full;

@@ -175,8 +175,40 @@ impl Mailboxes {
         Ok(found.body)
     }
 
-    /// The messages' digests as they were delivered with them, in the order asked.
+    /// The messages' digests as they were delivered with them, in the order asked: from memory, or from the legs, after which they are remembered.
     pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {
+        let mut absent = Vec::new();
+        let mut answers: Vec<Result<Bytes, ReadFault>> = Vec::with_capacity(bodies.len());
+        {
+            let digests = &mut self.inner.state.borrow_mut().digests;
+            for (index, body) in bodies.iter().enumerate() {
+                let found = digests.find(&body.summary);
+                if found.is_none() {
+                    absent.push(index);
+                }
+                answers.push(found.ok_or(ReadFault::Unavailable));
+            }
+        }
+        if !absent.is_empty() {
+            let asked: Vec<BodyRef> = absent.iter().map(|&index| bodies[index].clone()).collect();
+            let read = self.read_summaries(&asked).await;
+            let mut state = self.inner.state.borrow_mut();
+            for (index, answer) in std::iter::zip(absent, read) {
+                if let Ok(bytes) = &answer {
+                    state.digests.keep(bodies[index].summary, bytes);
+                }
+                answers[index] = answer;
+            }
+            state.evict_digests();
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(unread))
+            .collect()
+    }
+
+    /// From the legs.
+    async fn read_summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
         let mut answers = self.inner.store.summaries(bodies).await;
         if let Some((indexes, moved)) = self.moved(bodies, &answers) {
             for (index, answer) in std::iter::zip(indexes, self.inner.store.summaries(&moved).await)
@@ -185,9 +217,6 @@ impl Mailboxes {
             }
         }
         answers
-            .into_iter()
-            .map(|answer| answer.map_err(unread))
-            .collect()
     }
 
     /// A session holds references of an older view; reclaim may have moved the bodies since. Where they are now.

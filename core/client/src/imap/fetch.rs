@@ -16,6 +16,7 @@ mod ahead;
 mod decode;
 mod line;
 mod preview;
+mod put;
 mod stream;
 
 use std::sync::Arc;
@@ -33,7 +34,6 @@ use storage::owner::Ask;
 use store::BodyRef;
 
 use ahead::{Ahead, Scale};
-use line::{FetchLine, Read};
 
 use super::fault::Failure;
 use super::folders::put_vanished;
@@ -43,7 +43,6 @@ use super::resync::{Vanished, known};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
 use crate::pieces::Reading;
-use stream::Source;
 
 /// What a FETCH asks, and what answering it takes.
 pub struct Wanted {
@@ -122,13 +121,10 @@ impl Wanted {
         self
     }
 
-    /// Whether a line about a message of this summary can be put together only with all of the message in memory.
-    fn needs_all(&self, summary: Option<&Result<Bytes, MailboxFault>>) -> bool {
-        let decoded = summary.map(|summary| {
-            let bytes = summary.as_ref().ok();
-            bytes.and_then(|bytes| Summary::decode(bytes).ok())
-        });
-        match (self.bodies, decoded) {
+    /// Whether a line about a message of this summary can be put together only with all of the message in memory. `Some(None)`: it has a
+    /// summary, which cannot be read.
+    fn needs_all(&self, summary: Option<Option<&Summary<'_>>>) -> bool {
+        match (self.bodies, summary) {
             (Bodies::Never, _) => false,
             (_, Some(None)) => true,
             (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
@@ -140,7 +136,7 @@ impl Wanted {
                     FetchItem::Section { section, .. }
                         if matches!(section.text, SectionText::HeaderFields { .. }) =>
                     {
-                        item.needs_body(summary.as_ref())
+                        item.needs_body(summary)
                     }
                     FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => true,
                     _ => false,
@@ -153,8 +149,13 @@ impl Wanted {
         match (self.bodies, self.summaries) {
             (Bodies::Always, _) => BODIES_PER_READ_MAX,
             (_, true) => SUMMARIES_PER_READ_MAX,
-            _ => ROWS_PER_TURN_MAX,
+            _ => ROWS_PER_TRIP_MAX,
         }
+    }
+
+    /// More rows than are sent next would wait for the client and take the room of what is sent.
+    fn rows_per_trip(&self) -> usize {
+        self.messages_per_chunk().max(ROWS_PER_TURN_MAX)
     }
 }
 
@@ -274,30 +275,35 @@ impl<K: Ask> Imap<K> {
         wanted: &Wanted,
         ahead: &mut Ahead,
     ) -> Result<Chunk, Failure> {
-        let id = reading.mailbox;
+        let (owner, sending) = (&self.owner, &self.memory.sending);
         let mut scale = Scale::FULL;
+        let messages = ahead.take(owner, sending, reading, wanted, scale);
         let mut chunk = Chunk {
-            messages: ahead.take(&self.owner, id, wanted, scale).await?,
+            messages: messages.await?,
             ..Chunk::default()
         };
         let bytes = chunk.cost(scale, wanted);
         chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
-        if chunk.charge.is_none() {
+        if chunk.charge.is_some() {
+            ahead.taken_over();
+        } else {
             scale = Scale::LEAST;
             ahead.put_back(std::mem::take(&mut chunk.messages));
-            chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
+            let messages = ahead.take(owner, sending, reading, wanted, scale);
+            chunk.messages = messages.await?;
         }
         if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
             return Ok(chunk);
         }
-        let bodies_at_once = wanted.bodies == Bodies::Always;
-        let refs = |held_only: bool| -> Vec<BodyRef> {
+        let (summaries_wanted, bodies_at_once) =
+            (wanted.summaries, wanted.bodies == Bodies::Always);
+        let refs = |chosen: &dyn Fn(&Message) -> bool| -> Vec<BodyRef> {
             let messages = chunk.messages.iter().map(|(_, message)| message);
-            let chosen = messages.filter(|message| !held_only || scale.held_bytes(message) > 0);
+            let chosen = messages.filter(|message| chosen(message));
             chosen.map(|message| message.body.clone()).collect()
         };
-        let (all, held) = (refs(false), refs(true));
-        let summaries_wanted = wanted.summaries;
+        let all = refs(&|_| summaries_wanted);
+        let held = refs(&|message| bodies_at_once && scale.held_bytes(message) > 0);
         let (summaries, bodies) = self
             .owner
             .ask(move |mailboxes| async move {
@@ -374,7 +380,7 @@ impl<K: Ask> Imap<K> {
             }
             let recent = selected.shows_recent(message.uid);
             let begin = out.len();
-            let line = self.put_line(reading, &chunk, index, recent, wanted, out);
+            let line = self.line_of(reading, &chunk, index, recent, wanted, out);
             let (sources, charge) = match line.await {
                 Ok(line) => {
                     // Only now: a message that could not be read sent no flags.
@@ -443,108 +449,6 @@ impl<K: Ask> Imap<K> {
                 Vec::new()
             }
         }
-    }
-
-    /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line.
-    async fn put_line(
-        &self,
-        reading: Reading,
-        chunk: &Chunk,
-        index: usize,
-        recent: bool,
-        wanted: &Arc<Wanted>,
-        out: &mut Vec<u8>,
-    ) -> Result<(Vec<(usize, Source)>, Option<Charge>), Failure> {
-        let (number, message) = &chunk.messages[index];
-        let summary = chunk.summaries.get(index);
-        let held = chunk.bodies.get(index).and_then(Option::as_ref);
-        // A leg that came back may have repaired it: all of it is read before anything is announced.
-        let doubted =
-            held.is_none() && wanted.bodies == Bodies::Always && self.damaged.knows(message);
-        let begin = out.len();
-        let line_bytes_max = self.memory.sending.share_bytes_max();
-        let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
-            let whole = self.whole(reading, message).await?;
-            if doubted && whole.0.is_ok() {
-                self.damaged.forget(message);
-            }
-            let line = Large {
-                number: *number,
-                message: message.clone(),
-                summary: summary.cloned(),
-                recent,
-                wanted: wanted.clone(),
-                line_bytes_max,
-            };
-            let put = move || line.put(whole);
-            let (line, mut sources) = self.host.work(message.size_bytes as usize, put).await?;
-            out.extend_from_slice(&line);
-            for (at, _) in &mut sources {
-                *at += begin;
-            }
-            sources
-        } else {
-            let read = Read {
-                summary,
-                body: held,
-                stays: held.is_some(),
-                recent,
-                preview: match held {
-                    None => {
-                        self.front_preview(reading, message, summary, wanted)
-                            .await?
-                    }
-                    Some(_) => None,
-                },
-            };
-            let mut line = FetchLine::new(out, line_bytes_max);
-            line.put_message(*number, message, &read, wanted)?;
-            line.sources
-        };
-        let bytes = out.len() - begin;
-        let free = LINE_BYTES_FREE + held.map_or(0, |_| message.size_bytes as usize);
-        if bytes <= free {
-            return Ok((sources, None));
-        }
-        // It waits for the client, so it is the account's own share that it has to fit in.
-        match self.memory.sending.take_for(reading.holder, bytes) {
-            Some(charge) => Ok((sources, Some(charge))),
-            None => Err(Failure::No(
-                "LIMIT",
-                "Other connections of this account hold too much unread data; read it first",
-            )),
-        }
-    }
-}
-
-/// A line that all of a large message is needed for. It is put together beside the core.
-struct Large {
-    number: u32,
-    message: Message,
-    summary: Option<Result<Bytes, MailboxFault>>,
-    recent: bool,
-    wanted: Arc<Wanted>,
-    line_bytes_max: usize,
-}
-
-/// A line, and what is to be sent within it from the store.
-type Line = (Vec<u8>, Vec<(usize, Source)>);
-
-impl Large {
-    /// `whole` is given back before the line is.
-    fn put(self, whole: (Result<Bytes, MailboxFault>, Charge)) -> Result<Line, Failure> {
-        let read = Read {
-            summary: self.summary.as_ref(),
-            body: Some(&whole.0),
-            stays: false,
-            recent: self.recent,
-            preview: None,
-        };
-        let mut out = Vec::new();
-        let mut line = FetchLine::new(&mut out, self.line_bytes_max);
-        line.put_message(self.number, &self.message, &read, &self.wanted)?;
-        let sources = line.sources;
-        Ok((out, sources))
     }
 }
 

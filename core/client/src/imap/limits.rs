@@ -29,12 +29,17 @@ pub const BODIES_PER_READ_MAX: usize = 64;
 pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
 /// Summaries read ahead at once: some 500 bytes each.
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
+/// And bytes of them in a SEARCH, one at least: it holds the chunk that is looked through and the next.
+pub const SUMMARY_BYTES_PER_READ_MAX: usize = 512 * 1_024;
 /// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`runtime::work`).
 pub const ROW_WORK_BYTES: usize = 16;
 /// Rows of a mailbox's list that a connection asks for at once, some 160 bytes each.
 pub const ROWS_PER_TURN_MAX: usize = 512;
 /// And holds until the client has taken what is about them: with 64 long keywords a row has 5 KiB.
 pub const ROWS_BYTES_PER_TURN_MAX: usize = ROWS_PER_TURN_MAX * size_of::<mailbox::Message>();
+/// Rows that one trip of a FETCH brings at most where the account's share has room for them: trips begin with `ROWS_PER_TURN_MAX` and double, so that ten
+/// thousand rows take five. The owner copies them in turns of `ROWS_PER_TURN_MAX`, some 50 us each, and does other work between two.
+pub const ROWS_PER_TRIP_MAX: usize = 8 * ROWS_PER_TURN_MAX;
 /// Messages that one turn of a STORE changes: one commit.
 pub const STORED_TOGETHER_MAX: usize = 4_096;
 /// EXPUNGE lines between two looks at the output: 60 KiB of them.
@@ -62,7 +67,7 @@ pub const SORT_READ_BYTES: usize = SORT_HEADER_BYTES_MAX + 2 * WINDOW_BYTES;
 /// So much of a header is looked at; a field behind it does not count.
 pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
 /// Summaries that are read at once for SORT and THREAD: nearly always fewer bytes than `SUMMARIES_PER_READ_MAX` allows.
-pub const SUMMARY_BYTES_PER_READ_MAX: usize = WINDOW_BYTES;
+pub const SORT_SUMMARY_BYTES_MAX: usize = WINDOW_BYTES;
 /// RFC 9585 §4: a client is notified of a long SEARCH, SORT or THREAD this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// A client that does not take such a report in this time loses its connection: the command may hold memory that others wait for.

@@ -6,10 +6,15 @@ use super::limits::ROWS_BYTES_PER_TURN_MAX;
 
 /// How many of `messages`, from the first, a connection may hold at once: one at least.
 pub fn fitting(messages: &[Message]) -> usize {
+    fitting_in(messages, ROWS_BYTES_PER_TURN_MAX)
+}
+
+/// The same of a connection that has paid for `bytes_max`.
+fn fitting_in(messages: &[Message], bytes_max: usize) -> usize {
     let mut bytes = 0;
     let fits = messages.iter().take_while(|message| {
         bytes += message.memory_bytes();
-        bytes <= ROWS_BYTES_PER_TURN_MAX
+        bytes <= bytes_max
     });
     fits.count().max(1).min(messages.len())
 }
@@ -21,7 +26,17 @@ pub fn keep_fitting(
     asked: usize,
     up_to: impl FnOnce(u32) -> usize,
 ) -> usize {
-    let count = fitting(messages);
+    keep_fitting_in(messages, asked, ROWS_BYTES_PER_TURN_MAX, up_to)
+}
+
+/// The same of a connection that has paid for `bytes_max`.
+pub fn keep_fitting_in(
+    messages: &mut Vec<Message>,
+    asked: usize,
+    bytes_max: usize,
+    up_to: impl FnOnce(u32) -> usize,
+) -> usize {
+    let count = fitting_in(messages, bytes_max);
     if count == messages.len() {
         return asked;
     }

@@ -20,7 +20,7 @@ use store::BodyRef;
 use super::fault::Failure;
 use super::limits::{
     BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, ROW_WORK_BYTES, SAVED_RANGES_MAX,
-    SUMMARIES_PER_READ_MAX,
+    SUMMARIES_PER_READ_MAX, SUMMARY_BYTES_PER_READ_MAX,
 };
 use super::numbering::Numbering;
 use super::object::email_id;
@@ -48,6 +48,9 @@ pub(super) struct Search {
 pub(super) type Place = (u32, usize);
 /// Those that match, and those that more has to be read of.
 type Sorted = (Vec<Place>, Vec<Place>);
+
+/// Some messages and their summaries.
+type Read<'o> = (&'o [Place], Vec<Result<Bytes, MailboxFault>>);
 
 impl<K: Ask> Imap<K> {
     /// RFC 9051 §6.4.4. The result is sent as it is written; the outer error is the connection's.
@@ -115,30 +118,49 @@ impl<K: Ask> Imap<K> {
         };
         let (mut found, open) = search.by_rows(&self.host).await;
         progress.expect(open.len());
-        for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
-            found.extend(
-                self.search_deeper(account, &search, chunk, progress)
-                    .await?,
-            );
+        let mut rest = &open[..];
+        let mut next = self.summaries_of(&search, &mut rest).await?;
+        // until none is left: while one chunk is looked through, the next is read
+        while let Some((chunk, summaries)) = next {
+            let looked = self.search_deeper(account, &search, chunk, summaries, progress);
+            let read = self.summaries_of(&search, &mut rest);
+            let (looked, read) = tokio::join!(looked, read);
+            found.extend(looked?);
+            next = read?;
         }
         found.sort_unstable();
         Ok((search, found))
     }
 
-    /// Those of `open` that match, having read what it takes.
+    /// Takes the next of `open` and reads their summaries; `None`: there are no more.
+    async fn summaries_of<'o>(
+        &self,
+        search: &Search,
+        open: &mut &'o [Place],
+    ) -> Result<Option<Read<'o>>, Failure> {
+        if open.is_empty() {
+            return Ok(None);
+        }
+        let (chunk, rest) = open.split_at(summary_chunk(&search.messages, open));
+        *open = rest;
+        let refs: Vec<BodyRef> = refs(&search.messages, chunk);
+        let summaries = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
+            .await?;
+        Ok(Some((chunk, summaries)))
+    }
+
+    /// Those of `open` that match, having read what it takes beside their summaries.
     async fn search_deeper(
         &self,
         account: AccountId,
         search: &Search,
         open: &[Place],
+        summaries: Vec<Result<Bytes, MailboxFault>>,
         progress: &mut Progress<'_, impl Connection>,
     ) -> Result<Vec<Place>, Stop> {
         let all = open.len();
-        let refs: Vec<BodyRef> = refs(&search.messages, open);
-        let summaries = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
-            .await?;
         let (mut found, open) = search
             .by_summaries(&self.host, open.to_vec(), summaries)
             .await?;
@@ -376,6 +398,21 @@ pub(super) fn save(
     Ok(())
 }
 
+/// Of how many of `open` the summaries are read at once: one at least.
+fn summary_chunk(messages: &[Message], open: &[Place]) -> usize {
+    let mut bytes = 0;
+    let fits = |&&(_, index): &&Place| {
+        bytes += messages[index].body.summary.bytes as usize;
+        bytes <= SUMMARY_BYTES_PER_READ_MAX
+    };
+    let count = open
+        .iter()
+        .take(SUMMARIES_PER_READ_MAX)
+        .take_while(fits)
+        .count();
+    count.max(1)
+}
+
 /// How many of `open` are read at once: one at least.
 fn body_chunk(messages: &[Message], open: &[Place]) -> usize {
     let mut bytes = 0;
@@ -492,6 +529,21 @@ mod tests {
         assert_eq!(search.in_bodies(&open, bodies), Ok(vec![(1, 0)]));
         let damaged = vec![Err(MailboxFault::Damaged), Ok(Bytes::from_static(raw[0]))];
         assert_eq!(search.in_bodies(&open, damaged), Ok(vec![(2, 1)]));
+    }
+
+    #[test]
+    fn a_chunk_of_summaries_is_bounded_by_count_and_by_bytes() {
+        let chunk = |bytes: usize| {
+            let mut messages: Vec<Message> = (1..=1_000).map(|uid| message(uid, b"")).collect();
+            for message in &mut messages {
+                message.body.summary.bytes = bytes as u32;
+            }
+            let open: Vec<Place> = (0..1_000).map(|index| (index as u32 + 1, index)).collect();
+            summary_chunk(&messages, &open)
+        };
+        assert_eq!(chunk(500), SUMMARIES_PER_READ_MAX);
+        assert_eq!(chunk(SUMMARY_BYTES_PER_READ_MAX / 10), 10);
+        assert_eq!(chunk(2 * SUMMARY_BYTES_PER_READ_MAX), 1);
     }
 
     #[test]

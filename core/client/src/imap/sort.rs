@@ -23,7 +23,7 @@ use storage::owner::Ask;
 use super::fault::Failure;
 use super::limits::{
     LINE_BYTES_FREE, OUTPUT_BYTES_MAX, ROW_WORK_BYTES, SORT_BYTES_EXPECTED, SORT_BYTES_MAX,
-    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SUMMARIES_PER_READ_MAX, SUMMARY_BYTES_PER_READ_MAX,
+    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SUMMARIES_PER_READ_MAX, SORT_SUMMARY_BYTES_MAX,
 };
 use super::progress::{Progress, Stop, outcome};
 use super::search::results::Results;
@@ -395,7 +395,7 @@ fn summary_chunk(messages: &Arc<Vec<Message>>, places: &[Place]) -> usize {
     let mut bytes = 0;
     let fits = |&&(_, index): &&Place| {
         bytes += messages[index].body.summary.bytes as usize;
-        bytes <= SUMMARY_BYTES_PER_READ_MAX
+        bytes <= SORT_SUMMARY_BYTES_MAX
     };
     let fitting = places.iter().take(SUMMARIES_PER_READ_MAX).take_while(fits);
     fitting.count().max(1)
@@ -466,8 +466,8 @@ mod tests {
         let places: Vec<Place> = (0..1_000).map(|index| (index as u32 + 1, index)).collect();
         for (bytes, count) in [
             (0, SUMMARIES_PER_READ_MAX),
-            (SUMMARY_BYTES_PER_READ_MAX as u32 / 10, 10),
-            (SUMMARY_BYTES_PER_READ_MAX as u32 + 1, 1),
+            (SORT_SUMMARY_BYTES_MAX as u32 / 10, 10),
+            (SORT_SUMMARY_BYTES_MAX as u32 + 1, 1),
         ] {
             let messages = Arc::new(vec![message(bytes); 1_000]);
             assert_eq!(summary_chunk(&messages, &places), count);

@@ -12,6 +12,11 @@ use std::time::Duration;
 use imap::deflate::{Credit, Deflater, Inflater, Unreadable};
 use imap::limits::{EXPANDED_BYTES_MAX, PACKED_BYTES_MAX};
 use runtime::{Accepted, Charge, Connection, ConnectionFault, TlsFacts};
+use storage::holder;
+use storage::owner::Ask;
+
+use super::limits::{DEFLATER_BYTES, INFLATER_BYTES};
+use super::{Client, End, Imap, flush};
 
 /// Packs for all connections of a core, one piece after another.
 pub(super) type Packer = Rc<RefCell<Deflater>>;
@@ -70,6 +75,38 @@ impl<C: Accepted> Wire<C> {
     /// Why nothing more can be read, although the connection is whole.
     pub fn trouble(&self) -> Option<Unreadable> {
         self.layer.as_ref().and_then(|layer| layer.trouble)
+    }
+}
+
+impl<K: Ask> Imap<K> {
+    /// RFC 4978 §3: the answer goes out as it is, what follows does not.
+    pub(super) async fn on_compress(
+        &self,
+        client: &mut Client,
+        connection: &mut Wire<impl Accepted>,
+        tag: &str,
+    ) -> Result<(), End> {
+        let compressing = &self.memory.compressing;
+        let account = client.account.expect("the session admits it after login");
+        let charge = compressing.take_for(holder::of_account(account), INFLATER_BYTES);
+        let (Some(packer), Some(charge)) = (self.packer(), charge) else {
+            client.session.compression_refused(tag, &mut client.out);
+            return Ok(());
+        };
+        let behind = client.session.compressed(tag, &mut client.out);
+        flush(&mut client.out, connection).await?;
+        connection.compress(packer, behind, charge);
+        Ok(())
+    }
+
+    /// The packer of this core; `None`: there is no memory for one.
+    fn packer(&self) -> Option<Packer> {
+        let mut packer = self.packer.borrow_mut();
+        if packer.is_none() {
+            let charge = self.memory.compressing.take(DEFLATER_BYTES)?;
+            *packer = Some((Packer::default(), charge));
+        }
+        packer.as_ref().map(|(packer, _)| packer.clone())
     }
 }
 

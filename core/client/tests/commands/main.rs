@@ -12,6 +12,7 @@ mod fetch;
 mod hide;
 mod idle;
 mod list;
+mod lists;
 mod login;
 mod managesieve;
 mod r#move;

@@ -59,6 +59,7 @@ struct Here {
     host: Rc<dyn Host>,
     outgoing: Outgoing,
     busy: Rc<Cell<bool>>,
+    asked: Rc<Cell<u64>>,
 }
 
 impl Ask for Here {
@@ -71,6 +72,7 @@ impl Ask for Here {
         if self.busy.get() {
             return Err(Busy);
         }
+        self.asked.set(self.asked.get() + 1);
         let (sender, receiver) = oneshot();
         let task = work(self.outgoing.mailboxes().clone());
         self.host
@@ -121,6 +123,8 @@ pub struct Rig {
     pub outgoing: Outgoing,
     /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
     pub busy: Rc<Cell<bool>>,
+    /// How often something was asked beside the mailboxes: trips by the owner's lane.
+    pub asked: Rc<Cell<u64>>,
     imap: Rc<Imap<Here>>,
     /// As `imap`, and reports on every step of a command that takes long.
     eager: Rc<Imap<Here>>,
@@ -186,11 +190,12 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
-        let busy = Rc::new(Cell::new(false));
+        let (busy, asked) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));
         let here = Here {
             host: io.host.clone(),
             outgoing: outgoing.clone(),
             busy: busy.clone(),
+            asked: asked.clone(),
         };
         let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
@@ -215,6 +220,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             mailboxes,
             outgoing,
             busy,
+            asked,
             submitter: Rc::new(
                 Submitter::on(
                     host.clone(),

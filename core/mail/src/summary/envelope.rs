@@ -34,6 +34,14 @@ pub struct EnvelopeFields<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddressList<'a>(Vec<&'a [u8]>);
 
+impl<'a> AddressList<'a> {
+    /// The fields called `name` of a header, as `EnvelopeFields` joins them. Only they are looked at.
+    pub fn of_field(header: &'a [u8], name: &str) -> AddressList<'a> {
+        let named = header::fields(header).filter(|field| same(field.name, name));
+        AddressList(named.map(|field| field.value).collect())
+    }
+}
+
 impl AddressList<'_> {
     /// The addresses of every field of the name, in order.
     pub fn iter(&self) -> impl Iterator<Item = HeaderAddress<'static>> {

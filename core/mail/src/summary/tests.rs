@@ -407,6 +407,21 @@ proptest! {
     }
 
     #[test]
+    fn one_field_alone_is_what_the_envelope_has(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "From: ", "FROM:", "To : ", "Cc:", "bcc:", "Subject: ", "subject:", "X: ", "a@b", "Bob <b@c>", "g: a@b;", "=?utf-8?Q?=C3=BC?=", "\"", "<", ",",
+            "\r\n", "\r\n", "\n", "\r\n ", "\r\n\r\n", " ", "\t", "word", ":",
+        ]), 0..60)
+    ) {
+        let raw = pieces.concat();
+        let envelope = EnvelopeFields::of(raw.as_bytes());
+        for (name, list) in [("From", &envelope.from), ("To", &envelope.to), ("Cc", &envelope.cc), ("Bcc", &envelope.bcc)] {
+            prop_assert_eq!(&AddressList::of_field(raw.as_bytes(), name), list);
+        }
+        prop_assert_eq!(crate::header::value(raw.as_bytes(), "Subject"), envelope.subject);
+    }
+
+    #[test]
     fn our_scanner_and_mail_parser_see_the_same_structure(tree in tree()) {
         let mut raw = String::from("Subject: x\r\nMIME-Version: 1.0\r\n");
         render(&tree, "", &mut raw);

@@ -21,6 +21,13 @@ impl State {
     pub fn evict(&mut self) {
         self.evict_mailboxes();
         self.evict_accounts();
+        self.evict_digests();
+    }
+
+    /// Digests have what loaded mailboxes leave of the whole.
+    pub fn evict_digests(&mut self) {
+        let room = self.all_bytes_max.saturating_sub(self.cached_bytes);
+        self.digests.keep_within(room);
     }
 
     /// Bounded by `EVICT_LOOK_MAX` looks a call. What differs from the projection, is pinned or has an operation under way

@@ -34,6 +34,7 @@ pub(super) struct Storage {
     since_checkpoint: store::LogSince,
     segments: [usize; 4],
     mailbox_cache_bytes: usize,
+    digests: mailbox::DigestCounts,
 }
 
 impl Storage {
@@ -56,6 +57,7 @@ impl Storage {
             since_checkpoint: mailboxes.store().since_checkpoint(),
             segments,
             mailbox_cache_bytes: mailboxes.cached_bytes(),
+            digests: mailboxes.digest_counts(),
         }
     }
 
@@ -70,7 +72,7 @@ impl Storage {
             ),
             (
                 "ringpost_mailbox_cache_bytes",
-                "Reports the memory of loaded mailboxes, in bytes.",
+                "Reports the memory of loaded mailboxes and of digests of messages, in bytes.",
                 self.mailbox_cache_bytes as u64,
             ),
             (
@@ -152,6 +154,16 @@ impl Storage {
                 "ringpost_device_read_bytes",
                 "Reports the number of bytes read from legs.",
                 volume.bytes_read,
+            ),
+            (
+                "ringpost_digests_remembered",
+                "Reports the number of digests of messages that lists and searches found in memory.",
+                self.digests.remembered,
+            ),
+            (
+                "ringpost_digests_read",
+                "Reports the number of digests of messages that lists and searches read from legs.",
+                self.digests.read,
             ),
             (
                 "ringpost_repairs",

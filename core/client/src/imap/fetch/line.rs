@@ -26,6 +26,8 @@ use super::stream::Source;
 /// What was read of one message.
 pub(super) struct Read<'c> {
     pub summary: Option<&'c Result<Bytes, MailboxFault>>,
+    /// The same, where it can be read.
+    pub decoded: Option<Summary<'c>>,
     /// All of it; `None`: what is wanted of it is sent from the store.
     pub body: Option<&'c Result<Bytes, MailboxFault>>,
     /// `body` is small and may be copied into the line; otherwise large parts of it are sent from the store.
@@ -34,6 +36,11 @@ pub(super) struct Read<'c> {
     pub recent: bool,
     /// The first words, where `body` is not at hand.
     pub preview: Option<String>,
+}
+
+/// What `summary` says. `None`: there is none, or it cannot be read.
+pub(super) fn decoded(summary: Option<&Result<Bytes, MailboxFault>>) -> Option<Summary<'_>> {
+    Summary::decode(summary?.as_ref().ok()?).ok()
 }
 
 /// One `* n FETCH (…)` in the making.
@@ -103,15 +110,19 @@ impl FetchLine<'_> {
             None => None,
         };
         // A summary that cannot be read, or does not say everything, is made again when the body is at hand.
+        let whole;
         let summary = match (read.summary, body) {
             (None, _) => None,
-            (Some(Ok(bytes)), body)
-                if let Ok(summary) = Summary::decode(bytes)
+            (Some(Ok(_)), body)
+                if let Some(summary) = &read.decoded
                     && (summary.complete || body.is_none()) =>
             {
                 Some(summary)
             }
-            (Some(_), Some(body)) => Some(Summary::whole(body)),
+            (Some(_), Some(body)) => {
+                whole = Summary::whole(body);
+                Some(&whole)
+            }
             (Some(Err(fault)), None) => return Err(fault.clone().into()),
             (Some(Ok(_)), None) => return Err(MailboxFault::Damaged.into()),
         };
@@ -128,7 +139,7 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, read, summary.as_ref(), raw, wanted.rev2)?;
+            self.put_item(item, message, read, summary, raw, wanted.rev2)?;
             self.room_for(0)?;
         }
         put(self.out, ")\r\n");
@@ -411,6 +422,7 @@ mod tests {
         let summary = summary.map_err(MailboxFault::clone);
         let read = Read {
             summary: Some(&summary),
+            decoded: decoded(Some(&summary)),
             body: Some(&raw),
             stays: false,
             recent: false,
