@@ -125,7 +125,7 @@ pub struct Rig {
     alice: AccountId,
     /// Addresses of logins that failed.
     pub failed: Arc<Mutex<Vec<IpAddr>>>,
-    /// What the audit is told.
+    /// What the audit gets.
     pub audited: Arc<Mutex<Vec<String>>>,
 }
 
