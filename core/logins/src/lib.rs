@@ -15,6 +15,7 @@
 
 #[doc(hidden)]
 pub mod fuzzing;
+mod head;
 pub mod limits;
 mod record;
 mod row;
@@ -31,7 +32,7 @@ use store::{Committed, Lsn, Purpose, Record, StoreFault};
 use tenancy::encoding::Broken;
 use tenancy::{Locked, Locks, Part, Tenancy, Tenant};
 
-pub use record::Head;
+pub use head::Head;
 pub use row::{App, Keys, Main, Row, Used};
 pub use tenant::share;
 

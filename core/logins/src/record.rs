@@ -16,6 +16,7 @@ use base::cursor::{Reader, Write};
 use store::{Lsn, Record, RecordKind};
 use tenancy::encoding::{Broken, put_magic, read_magic, read_u32};
 
+use crate::head::Head;
 use crate::row::{Kept, Row, read_array};
 use crate::state::State;
 
@@ -23,15 +24,6 @@ const PUT: RecordKind = RecordKind(120);
 const REMOVE: RecordKind = RecordKind(121);
 const SECRET: RecordKind = RecordKind(122);
 const HEAD: RecordKind = RecordKind(123);
-
-/// The end of the audit's chain at some moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Of the last line; lines are counted from 1 on.
-    pub line: u64,
-    pub hash: [u8; 32],
-    pub unix_seconds: i64,
-}
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -124,21 +116,5 @@ impl Change {
             Change::Secret(_) => "LoginSecret { … }".to_owned(),
             Change::Head(head) => format!("AuditHead {{ line: {} }}", head.line),
         }
-    }
-}
-
-impl Head {
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_varint(self.line);
-        out.extend_from_slice(&self.hash);
-        out.put_u64(self.unix_seconds as u64);
-    }
-
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Head, Broken> {
-        Ok(Head {
-            line: reader.varint()?,
-            hash: read_array(reader)?,
-            unix_seconds: reader.u64()? as i64,
-        })
     }
 }

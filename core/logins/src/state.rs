@@ -7,8 +7,8 @@ use base::cursor::Reader;
 use store::{Change as Row, Table};
 use tenancy::encoding::Broken;
 
+use crate::head::Head;
 use crate::limits::*;
-use crate::record::Head;
 use crate::row::{Kept, read_array};
 
 /// Account, big-endian → row.

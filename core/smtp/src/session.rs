@@ -69,7 +69,7 @@ pub enum Action<R> {
     CheckLogin(Credentials),
     /// On a submission port, SCRAM: look for the keys of this user and answer by `keys_found`, or by `login_verdict` with a refusal.
     FindKeys(Vec<u8>),
-    /// On a submission port, SCRAM is over: answer by `login_verdict`.
+    /// SCRAM is over: as `CheckLogin`.
     Proved(Proved),
     /// On a submission port: look whether the user may send as `Session::sender` and answer by `sender_verdict`.
     CheckSender,
@@ -153,9 +153,8 @@ pub struct Session<R> {
     tls: bool,
     /// The last HELO, EHLO or LHLO.
     hello: Option<ClaimedHello>,
-    /// SASL mechanisms beside PLAIN and LOGIN.
+    /// SASL mechanisms beside PLAIN and LOGIN, and the one of the last AUTH.
     offer: Offer,
-    /// Of the last AUTH.
     mechanism: &'static str,
     /// On a submission port: AUTH succeeded.
     logged_in: bool,

@@ -136,7 +136,7 @@ pub struct Rig {
     alice: AccountId,
     /// Addresses of logins that failed.
     pub failed: Arc<Mutex<Vec<IpAddr>>>,
-    /// What the audit is told.
+    /// What the audit gets.
     pub audited: Arc<Mutex<Vec<String>>>,
     /// What IMAP clients are not offered.
     pub hide: Arc<[Hide]>,

@@ -29,7 +29,13 @@ impl Session {
     ) -> Option<Event> {
         let offered = self.mechanisms();
         let Some(mechanism) = Mechanism::named(mechanism).filter(|it| offered.contains(it)) else {
-            put_reply(out, &tag, Status::No, "CANNOT", UNSUPPORTED);
+            put_reply(
+                out,
+                &tag,
+                Status::No,
+                "CANNOT",
+                "Unsupported mechanism; use PLAIN",
+            );
             return None;
         };
         if !self.may_log_in() {
@@ -72,7 +78,6 @@ impl Session {
         step: Step,
         out: &mut Vec<u8>,
     ) -> Option<Event> {
-        let mechanism = exchange.mechanism();
         match step {
             Step::Challenge(text) => {
                 put(out, &format!("+ {text}\r\n"));
@@ -111,8 +116,7 @@ impl Session {
                 self.count_login_failure(out)
             }
             Step::Refused(_) => {
-                let text = format!("Invalid {} response", mechanism.name());
-                put_reply(out, &tag, Status::Bad, "", &text);
+                put_reply(out, &tag, Status::Bad, "", "Invalid SASL response");
                 self.count_bad(out)
             }
         }
@@ -185,5 +189,3 @@ impl Session {
         (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "Too many failed logins"))
     }
 }
-
-const UNSUPPORTED: &str = "Unsupported mechanism; use PLAIN";
