@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::settings::Listen;
 use crate::units::Span;
 
 /// How the authority finds out that the names are ours.
@@ -86,10 +85,10 @@ impl Acme {
         }
     }
 
-    /// One sentence without the file's name.
-    pub fn check(&self, server_name: &str, listen: &Listen) -> Result<(), String> {
+    /// One sentence without the file's name. `challenge`, `policy`: whether those listeners are open.
+    pub fn check(&self, server_name: &str, challenge: bool, policy: bool) -> Result<(), String> {
         let http = self.is_on() && self.challenge == Challenge::Http;
-        if http == listen.challenge.is_empty() {
+        if http != challenge {
             return Err(match http {
                 true => "listen.challenge: acme.challenge \"http-01\" needs it, on port 80 as the authority sees it: write an address, or choose another challenge".into(),
                 false => "listen.challenge is for [acme] with the challenge \"http-01\": remove it, or write acme.directory".to_owned(),
@@ -137,7 +136,7 @@ impl Acme {
         }
         match self.challenge {
             Challenge::Http => Ok(()),
-            Challenge::TlsAlpn if listen.policy.is_empty() => Err("listen.policy: acme.challenge \"tls-alpn-01\" needs it, on port 443 as the authority sees it: write an address, or choose another challenge".into()),
+            Challenge::TlsAlpn if !policy => Err("listen.policy: acme.challenge \"tls-alpn-01\" needs it, on port 443 as the authority sees it: write an address, or choose another challenge".into()),
             Challenge::TlsAlpn => Ok(()),
             Challenge::Dns => self.dns.check(&names),
         }

@@ -516,8 +516,9 @@ impl Settings {
             network.check().map_err(told)?;
         }
         self.time.check().map_err(told)?;
+        let (challenge, policy) = (&self.listen.challenge, &self.listen.policy);
         self.acme
-            .check(&self.server.name, &self.listen)
+            .check(&self.server.name, !challenge.is_empty(), !policy.is_empty())
             .map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
