@@ -81,11 +81,11 @@ pub const ACCOUNT_CACHE_SHARE: usize = 8;
 pub const ACCOUNT_CACHE_MIN: usize = 64;
 
 /// Of `Settings::cache_bytes` digests of messages are sure of this share, and have what loaded mailboxes do not take. A digest takes
-/// 400 to 1,500 bytes beside the 170 of its row, and a mailbox that is listed is one whose rows are loaded.
+/// some 430 bytes for the load program's short headers and more for others, a row about 170, and a mailbox that is listed is one whose rows are loaded.
 pub const DIGESTS_SHARE: usize = 4;
-/// A larger digest is read again each time. One of an ordinary message has 500 to 1,500 bytes.
+/// A larger digest is read again each time. One of a short header has some 230 bytes.
 pub const DIGEST_KEPT_BYTES_MAX: usize = 16 * KIB;
-/// Digests looked at in one turn while room is made: some 0.1 ms. More than one turn brings in.
+/// Digests looked at in one turn while room is made. More than one turn brings in.
 pub const DIGEST_LOOK_MAX: usize = 1_024;
 
 /// Smallest message cache that works: a delivery to many mailboxes at once holds all their tails.

@@ -38,7 +38,7 @@ pub const ROWS_PER_TURN_MAX: usize = 512;
 /// And holds until the client has taken what is about them: with 64 long keywords a row has 5 KiB.
 pub const ROWS_BYTES_PER_TURN_MAX: usize = ROWS_PER_TURN_MAX * size_of::<mailbox::Message>();
 /// Rows that one trip of a FETCH brings at most where the account's share has room for them: trips begin with `ROWS_PER_TURN_MAX` and double, so that ten
-/// thousand rows take five. The owner copies them in turns of `ROWS_PER_TURN_MAX`, some 50 us each, and does other work between two.
+/// thousand rows take five. The owner copies them in turns of `ROWS_PER_TURN_MAX`, as one trip was before, and does other work between two.
 pub const ROWS_PER_TRIP_MAX: usize = 8 * ROWS_PER_TURN_MAX;
 /// Messages that one turn of a STORE changes: one commit.
 pub const STORED_TOGETHER_MAX: usize = 4_096;
