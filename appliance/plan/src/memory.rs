@@ -140,7 +140,12 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
-        let tables = DOOR_BYTES + LESSONS_BYTES + SCRIPTS_BYTES + FILTER_BYTES + REPORTS_BYTES + LOGINS_BYTES;
+        let tables = DOOR_BYTES
+            + LESSONS_BYTES
+            + SCRIPTS_BYTES
+            + FILTER_BYTES
+            + REPORTS_BYTES
+            + LOGINS_BYTES;
         let spooling = spool.as_ref().map_or(0, |()| spool::memory(message));
         let fixed =
             PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES + spooling;

@@ -177,7 +177,12 @@ async fn gather(
                     gathered.unreadable += 1;
                 }
                 // Lessons about junk, scripts, counts for reports and keys of logins are not mail.
-                let others = [lessons::share(), scripts::share(), reports::share(), logins::share()];
+                let others = [
+                    lessons::share(),
+                    scripts::share(),
+                    reports::share(),
+                    logins::share(),
+                ];
                 let is_other = others.iter().any(|share| share.owns(record));
                 !is_queued && !is_other
             });

@@ -93,7 +93,15 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
             .to_ascii_uppercase();
         if !matches!(
             &name[..],
-            "COPY" | "EXPUNGE" | "FETCH" | "MOVE" | "REPLACE" | "SEARCH" | "SORT" | "STORE" | "THREAD"
+            "COPY"
+                | "EXPUNGE"
+                | "FETCH"
+                | "MOVE"
+                | "REPLACE"
+                | "SEARCH"
+                | "SORT"
+                | "STORE"
+                | "THREAD"
         ) {
             return Err(Refusal::UnknownCommand);
         }

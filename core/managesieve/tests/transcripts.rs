@@ -1,12 +1,15 @@
 //! Plays `transcripts/*.txt` against a session. One behaviour each; the first line names the RFC section.
 //!
 //! `C:` the client sends this line, `S:` the session answers it, `D:` it asks its owner to do this; `P:` a policy word before the first line: `tls`
-//! (inside of TLS), `open` (passwords without TLS), `in` (alice is logged in). Lines of the client that begin with `+` behind `C:` are sent
+//! (inside of TLS), `open` (passwords without TLS), `scram` (SCRAM is offered), `in` (alice is logged in). Lines of the client that begin with `+` behind `C:` are sent
 //! together with the one before.
 //! `RECORD_TRANSCRIPTS=1` writes down what really happened; the diff is for the author to judge.
 //!
 //! The owner knows one password, `ringpost`; it has memory for scripts of up to 100,000 octets, two scripts, `main` (active) and `holiday`, and keeps
 //! nothing. A script that has the word `wrong` in it does not compile.
+
+use sasl::Offer;
+use sasl::scram::{Found, Keys, NONCE_BYTES};
 
 use managesieve::{Event, Outcome, Policy, Reply, Request, Session, State};
 
@@ -43,6 +46,10 @@ fn play(text: &str) -> String {
         redirects_max: 4,
     };
     let mut session = Session::new(policy, has("tls"));
+    session.offer(Offer {
+        scram: has("scram"),
+        binding: None,
+    });
     let mut really = String::new();
     let mut out = Vec::new();
     let mut greeted = false;
@@ -80,6 +87,17 @@ fn long(line: &str) -> String {
         .replace('…', &"x".repeat(20_000))
 }
 
+/// What is found of any user.
+fn found() -> Found {
+    let salt = b"0123456789abcdef".to_vec();
+    Found {
+        keys: vec![Keys::derive("ringpost", &salt, 4_096)],
+        salt,
+        iterations: 4_096,
+        nonce: [7; NONCE_BYTES],
+    }
+}
+
 fn answer(session: &mut Session, really: &mut String) {
     let mut out = Vec::new();
     loop {
@@ -102,6 +120,18 @@ fn answer(session: &mut Session, really: &mut String) {
                     "ringpost" => session.logged_in("alice@example.org", &mut out),
                     "later" => session.login_deferred(Reply::BUSY, &mut out),
                     _ => session.login_refused(&mut out),
+                }
+            }
+            Event::FindKeys(user) => {
+                *really += &format!("D: find keys of {}\n", user.escape_ascii());
+                session.keys_found(found(), &mut out);
+            }
+            Event::Proved(proved) => {
+                let is_proved = proved.by.is_some();
+                *really += &format!("D: proved {is_proved}\n");
+                match is_proved {
+                    true => session.logged_in("ann@example.org", &mut out),
+                    false => session.login_refused(&mut out),
                 }
             }
             Event::StartTls => {

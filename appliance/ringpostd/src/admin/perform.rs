@@ -8,8 +8,8 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logins,
-    logs, machine, profile, quarantine, queue, reports, scripts, settings, spam, spool, status, traces,
-    volume, ways,
+    logs, machine, profile, quarantine, queue, reports, scripts, settings, spam, spool, status,
+    traces, volume, ways,
 };
 use crate::engine::Whose;
 

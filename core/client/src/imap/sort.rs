@@ -23,7 +23,7 @@ use storage::owner::Ask;
 use super::fault::Failure;
 use super::limits::{
     LINE_BYTES_FREE, OUTPUT_BYTES_MAX, ROW_WORK_BYTES, SORT_BYTES_EXPECTED, SORT_BYTES_MAX,
-    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SUMMARIES_PER_READ_MAX, SORT_SUMMARY_BYTES_MAX,
+    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SORT_SUMMARY_BYTES_MAX, SUMMARIES_PER_READ_MAX,
 };
 use super::progress::{Progress, Stop, outcome};
 use super::search::results::Results;
