@@ -454,7 +454,8 @@ impl<K: Keeper> Receiver<K> {
             }
             (None, None) => {
                 let detail = &mut detail;
-                self.hand_off(settings, &raw, &incoming, digest, &envelope, detail, &span)
+                let content = (&raw, &incoming);
+                self.hand_off(settings, content, digest, &envelope, detail, &span)
                     .await
             }
         };

@@ -141,7 +141,7 @@ fn answer(session: &mut Session, really: &mut String) {
             Event::Reserve(bytes) => {
                 *really += &format!("D: reserve {bytes}\n");
                 session.reserved(bytes <= 100_000);
-                assert_eq!(session.holds_script(), true);
+                assert!(session.holds_script());
             }
             Event::Forget => {
                 assert_eq!(session.state(), State::Unauthenticated);

@@ -33,8 +33,7 @@ impl<K: Keeper> Receiver<K> {
     pub(super) async fn hand_off(
         &self,
         settings: &Settings,
-        raw: &Bytes,
-        incoming: &Incoming,
+        (raw, incoming): (&Bytes, &Incoming),
         digest: Digest,
         envelope: &Envelope<Route>,
         detail: &mut String,

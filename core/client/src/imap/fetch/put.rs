@@ -34,7 +34,7 @@ impl<K: Ask> Imap<K> {
                 preview.await?
             }
         };
-        match self.put_line(reading, chunk, index, recent, preview, wanted, out) {
+        match self.put_line(reading, chunk, index, (recent, preview), wanted, out) {
             Some(line) => line,
             None => {
                 let line = self.put_line_of_all(reading, chunk, index, recent, wanted, out);
@@ -50,8 +50,7 @@ impl<K: Ask> Imap<K> {
         reading: Reading,
         chunk: &Chunk,
         index: usize,
-        recent: bool,
-        preview: Option<String>,
+        (recent, preview): (bool, Option<String>),
         wanted: &Wanted,
         out: &mut Vec<u8>,
     ) -> Option<Put> {
