@@ -32,14 +32,17 @@ pub fn look(
             .push("no network card was found: this image may not contain its driver".into());
     }
     look_at_cards(settings, shape, &mut findings);
-    let files = [&settings.tls.certificate, &settings.tls.key];
-    let pairs = settings.tls.certificates.iter();
-    let pairs = pairs.flat_map(|pair| [&pair.certificate, &pair.key]);
-    for file in files.into_iter().flatten().chain(pairs) {
+    let own = [&settings.tls.certificate, &settings.tls.key];
+    let own = own.into_iter().flatten();
+    let own = own.map(|file| (file, "[tls]", "remove the key for a self-signed one"));
+    let others = settings.tls.certificates.iter();
+    let others = others.flat_map(|pair| [&pair.certificate, &pair.key]);
+    let others = others.map(|file| (file, "[[tls.certificates]]", "remove its table"));
+    for (file, table, or) in own.chain(others) {
         if !below(root, file).exists() {
+            let file = file.display();
             findings.missing.push(format!(
-                "{} (from [tls]): store the file there, or remove the key to do without its certificate",
-                file.display()
+                "{file} (from {table}): store the file there, or {or}"
             ));
         }
     }

@@ -146,7 +146,7 @@ pub const RESERVE_DESCRIPTORS: u64 = 32;
 pub const CONNECTIONS_MIN: usize = 7;
 
 /// Below this the caches would be empty; the plan refuses instead.
-pub const MEMORY_BYTES_MIN: u64 = 512 * MIB as u64;
+pub const MEMORY_BYTES_MIN: u64 = 524 * MIB as u64;
 
 /// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;

@@ -222,7 +222,7 @@ mod tests {
         let base = free_base();
         let mut plan = planned(base);
         let (bound, told) = bind(&mut plan, Ports::FirstFree { base }).expect("bound");
-        assert_eq!((bound.len(), told), (10, None));
+        assert_eq!((bound.len(), told), (11, None));
         assert_eq!(plan.listeners, planned(base).listeners);
     }
 

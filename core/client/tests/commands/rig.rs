@@ -86,6 +86,9 @@ impl Ask for Here {
         F: Future<Output = T> + 'static,
         W: FnOnce(Outgoing) -> F + Send + 'static,
     {
+        if self.busy.get() {
+            return Err(Busy);
+        }
         let (sender, receiver) = oneshot();
         let task = work(self.outgoing.clone());
         self.host

@@ -32,28 +32,34 @@ impl Metrics {
         );
         let Some(memory) = &lists.memory else { return };
         let budgets = [
-            ("receive", "messages being received", &memory.receiving),
+            (
+                "receive",
+                "messages being received",
+                vec![&memory.receiving],
+            ),
             (
                 "read",
                 "messages being searched or taken apart",
-                &memory.reading,
+                vec![&memory.reading],
             ),
             (
                 "send",
-                "pieces of messages that wait for clients",
-                &memory.sending,
+                "pieces of messages that wait for clients, and compressed connections",
+                vec![&memory.sending, &memory.compressing],
             ),
         ];
-        for (name, what, budget) in budgets {
+        for (name, what, budgets) in budgets {
+            let used: usize = budgets.iter().map(|budget| budget.used_bytes()).sum();
+            let most: usize = budgets.iter().map(|budget| budget.bytes_max()).sum();
             page.gauge(
                 &format!("ringpost_{name}_memory_bytes"),
                 &format!("Reports the memory in use for {what}, in bytes."),
-                budget.used_bytes() as u64,
+                used as u64,
             );
             page.gauge(
                 &format!("ringpost_{name}_memory_limit_bytes"),
                 &format!("Reports the memory that {what} may use at most, in bytes."),
-                budget.bytes_max() as u64,
+                most as u64,
             );
         }
     }
