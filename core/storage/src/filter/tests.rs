@@ -1,5 +1,6 @@
 //! What scripts do with mail that arrives, on real mailboxes and a real queue of a simulated machine.
 
+mod again;
 mod bounds;
 mod refusals;
 
