@@ -8,8 +8,9 @@ use crate::template::Template;
 
 use super::{Frame, Halt, Run};
 
-/// RFC 5293 §6: fields that a script cannot remove, since loops are found by them.
-const KEPT_FIELDS: [&str; 2] = ["received", "auto-submitted"];
+/// RFC 5293 §6: fields that a script cannot remove, since loops are found by them. On its way from one account of a box to the next a message gets
+/// no Received, only Delivered-To (RFC 9228).
+const KEPT_FIELDS: [&str; 3] = ["received", "auto-submitted", "delivered-to"];
 
 impl Run<'_> {
     /// RFC 5293 §4. What is not ASCII is encoded, and a line end in the value becomes a space: one field is added, and no second one.

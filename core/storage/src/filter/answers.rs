@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use mail::spelling::composed;
-use mailbox::{AccountId, MailboxFault, Mailboxes, SpecialUse};
+use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, SpecialUse};
 use sieve::{Answer, Host, Included, Key, Wanted};
 
 use super::Filter;
@@ -20,6 +20,7 @@ pub(super) struct Answers {
 }
 
 struct Folder {
+    id: String,
     name: String,
     special_use: Option<SpecialUse>,
 }
@@ -47,9 +48,8 @@ impl Host for Answers {
         self.any(|folder| is_same(&folder.name, name))
     }
 
-    /// No mailbox has an id that a person could write down yet.
-    fn has_mailbox_with_id(&self, _id: &str) -> Answer<bool> {
-        Answer::Is(false)
+    fn has_mailbox_with_id(&self, id: &str) -> Answer<bool> {
+        self.any(|folder| folder.id == id)
     }
 
     fn has_special_use(&self, mailbox: Option<&str>, special_use: &str) -> Answer<bool> {
@@ -118,10 +118,16 @@ async fn folders(mailboxes: &Mailboxes, account: AccountId) -> Result<Vec<Folder
     let open = all.filter(|folder| folder.selectable);
     Ok(open
         .map(|folder| Folder {
+            id: id_of(folder.id),
             name: folder.name,
             special_use: folder.special_use,
         })
         .collect())
+}
+
+/// RFC 8474, as IMAP names it (`client::imap::object`).
+pub(super) fn id_of(mailbox: MailboxId) -> String {
+    format!("F{}", mailbox.0)
 }
 
 fn is_same(one: &str, other: &str) -> bool {

@@ -24,6 +24,8 @@ const FIXED_BYTES_MAX: usize = 256 * 1_024;
 /// A copy, and a letter, beside their texts.
 const COPY_BYTES: usize = 64;
 const LETTER_BYTES: usize = 128;
+/// A key that is remembered, with its end.
+const KEY_BYTES: usize = 32;
 
 /// What plans take of a group.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,7 +54,11 @@ impl Size {
             made: self.made + plan.made.len(),
             copies: self.copies + plan.copies.len(),
             letters: self.letters + plan.letters.len(),
-            bytes: self.bytes + summaries + copies.sum::<usize>() + letters.sum::<usize>(),
+            bytes: self.bytes
+                + summaries
+                + copies.sum::<usize>()
+                + letters.sum::<usize>()
+                + plan.remember.len() * KEY_BYTES,
         }
     }
 
@@ -90,8 +96,7 @@ impl Group {
         let (mut size, mut is_first) = (Size::default(), true);
         let mut over = Vec::new();
         for (index, (_, plan)) in self.plans.iter().enumerate() {
-            let is_simple =
-                plan.made.is_empty() && plan.letters.is_empty() && plan.copies.len() <= 1;
+            let is_simple = plan.is_simple();
             let next = size.with(plan);
             if !is_simple && !is_first && !next.fits() {
                 over.push(index);

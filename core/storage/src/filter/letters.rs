@@ -142,6 +142,17 @@ pub(super) fn travels_from(raw: &[u8]) -> usize {
     memchr::memchr(b'\n', raw).map_or(0, |end| end + 1)
 }
 
+/// The same of a header that a script edited: what it added stands in front of that field, which is left out of both parts.
+pub(super) fn without_return_path(header: &[u8]) -> (&[u8], &[u8]) {
+    let at = match header.starts_with(b"Return-Path: <") {
+        true => Some(0),
+        false => memchr::memmem::find(header, b"\r\nReturn-Path: <").map(|at| at + 2),
+    };
+    let at = at.unwrap_or(header.len());
+    let end = memchr::memchr(b'\n', &header[at..]).map_or(header.len(), |end| at + end + 1);
+    (&header[..at], &header[end..])
+}
+
 /// RFC 9228: whether the message has been at this address before, or at `HOPS_MAX` others.
 pub(super) fn was_at(raw: &[u8], path: &str) -> bool {
     let mut hops = 0;

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use ::scripts::Owner;
 use bytes::Bytes;
 use mail::{Address, Flags};
-use mailbox::{MailboxFault, Mailboxes, Recipient};
+use mailbox::{MailboxFault, MailboxInfo, Mailboxes, Recipient};
 use queue::{Addressee, Envelope, Terms, UnixSeconds};
 use sieve::{Action, Edition, Failure, Key, Notification, Outcome, Remember, Reply, Target};
 use store::BodyIn;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
-use super::answers::special_use_of;
+use super::answers::{id_of, special_use_of};
 use super::letters::{self, Letter, NotMade};
 use super::run::Said;
 use super::{Filter, Message, Share};
@@ -74,6 +74,14 @@ impl Plan {
             letters: vec![letter],
             ..Plan::default()
         }
+    }
+
+    /// It takes of a group no more than a recipient without scripts: one copy, with the keyword of junk at most.
+    pub fn is_simple(&self) -> bool {
+        let beside = self.made.len() + self.letters.len() + self.remember.len();
+        let mut copies = self.copies.iter();
+        let has_few_flags = |(copy, _): &(Recipient, usize)| copy.flags.keywords.len() <= 1;
+        beside == 0 && self.copies.len() <= 1 && copies.all(has_few_flags)
     }
 
     /// Nothing is stored and nothing sent.
@@ -225,7 +233,10 @@ impl Draft<'_> {
                 let text = format!(
                     "Your mail filter files messages into the mailbox \"{name}\", and there is no such mailbox. They are kept in INBOX.\r\n\r\nCreate the mailbox, or change the script."
                 );
-                let key = self.told(None, name);
+                // A sender may choose the name, and with it how many notices there are.
+                let name_of_name = base::BodyName::of(name.as_bytes());
+                let group = name_of_name.0[0] % MISSING_TOLD_MAX;
+                let key = self.told(None, &format!("missing {group}"));
                 self.notice.get_or_insert((key, text));
                 INBOX.to_owned()
             }
@@ -243,12 +254,16 @@ impl Draft<'_> {
     ) -> Result<Option<String>, MailboxFault> {
         let account = self.share.account;
         let special_use = target.special_use.as_deref().and_then(special_use_of);
-        if special_use.is_some() {
-            let folders = mailboxes.list(account).await?;
-            let mut folders = folders.into_iter();
-            let used = folders.find(|each| each.special_use == special_use && each.selectable);
-            if let Some(used) = used {
-                return Ok(Some(used.name));
+        if special_use.is_some() || target.id.is_some() {
+            let mut folders = mailboxes.list(account).await?;
+            folders.retain(|each| each.selectable);
+            // RFC 9042 §4: the id comes first.
+            let is_named = |each: &&MailboxInfo| target.id == Some(id_of(each.id));
+            let is_used =
+                |each: &&MailboxInfo| special_use.is_some() && each.special_use == special_use;
+            let found = folders.iter().find(is_named);
+            if let Some(found) = found.or_else(|| folders.iter().find(is_used)) {
+                return Ok(Some(found.name.clone()));
             }
         }
         let name = match target.mailbox.eq_ignore_ascii_case(INBOX) {
@@ -444,7 +459,9 @@ impl Draft<'_> {
         if header.is_empty() {
             rest = rest.slice(letters::travels_from(&rest)..);
         } else {
-            front.extend_from_slice(&header[letters::travels_from(header)..]);
+            let (before, behind) = letters::without_return_path(header);
+            front.extend_from_slice(before);
+            front.extend_from_slice(behind);
         }
         let body = self.make(front, rest).await?;
         self.onward.insert(edition.0, body);
@@ -537,5 +554,7 @@ fn too_large() -> Outcome {
 
 /// A reply goes once to each sender; without a memory of it none goes.
 const REPLY: &str = "vacation reply";
+/// Notices of mailboxes that are missing, for one version of the scripts: names that share a number are told once.
+const MISSING_TOLD_MAX: u8 = 8;
 /// How long a notice is remembered: as long as anything is.
 const NOTICE_S: u64 = sieve::limits::DUPLICATE_S_MAX;

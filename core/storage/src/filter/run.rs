@@ -109,9 +109,10 @@ impl Filter {
                     rounds += 1;
                     answers.look_up(self, mailboxes, share.account).await?;
                 }
+                // Deferred, the message would ask for the same again until its sender gives up.
                 Err(Later) => {
-                    let why = "a script asks for what changes while it runs";
-                    return Err(MailboxFault::Unavailable(why.to_owned()));
+                    let why = "The scripts ask for more than is looked up for one message";
+                    break broken(kept.len() - 1, why.to_owned());
                 }
             }
         };
@@ -231,7 +232,7 @@ fn round(
     )
 }
 
-/// The outcome of a script that was stored and does not compile: an older release took it.
+/// The outcome of a script that is not run: an older release took it and it does not compile, or it asks for too much.
 fn broken(script_index: usize, text: String) -> Outcome {
     Outcome {
         actions: vec![sieve::Action::Keep {

@@ -1,5 +1,6 @@
 //! What scripts do with mail that arrives, on real mailboxes and a real queue of a simulated machine.
 
+mod again;
 mod bounds;
 mod refusals;
 
@@ -298,6 +299,9 @@ fn an_edited_header_goes_where_the_action_behind_it_says() {
         assert_eq!(house.texts_in(house.ann, "INBOX").await, [LETTER]);
         let seen = house.texts_in(house.ann, "Seen").await;
         assert!(seen[0].starts_with("X-Seen: yes\r\n") && seen[0].ends_with("\r\n\r\ntext\r\n"));
+        // RFC 5321 §4.4: final delivery put it there, and it does not travel.
+        let queued = house.queued().await;
+        assert!(!queued[0].1.contains("Return-Path:"), "{}", queued[0].1);
         let queued = house.queued().await;
         assert!(queued[0].1.contains("X-Seen: yes\r\n"));
     });
