@@ -134,6 +134,17 @@ fn not_before(response: &Response<Bytes>, now_s: i64) -> Option<i64> {
     }
 }
 
+/// The library adds `Retry-After` to the time of now, and panics where the sum is no time: such a number is not passed on as it is.
+fn believable(mut response: Response<Bytes>) -> Response<Bytes> {
+    let value = response.headers().get(RETRY_AFTER);
+    let seconds = value.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    if seconds.is_some_and(|seconds| seconds > u64::from(u32::MAX)) {
+        let most = HeaderValue::from(u32::MAX);
+        response.headers_mut().insert(RETRY_AFTER, most);
+    }
+    response
+}
+
 async fn fetch(
     mut request: Request<BodyWrapper<Bytes>>,
     names: &impl Names,
@@ -165,7 +176,7 @@ async fn fetch(
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = body.map_err(|error| format!("{host}: {error}"))?;
-        Ok(Response::from_parts(parts, body.to_bytes()))
+        Ok(believable(Response::from_parts(parts, body.to_bytes())))
     };
     let answered = answered.await;
     running.abort();
@@ -195,6 +206,23 @@ async fn dial(host: &str, port: u16, names: &impl Names) -> Result<TcpStream, St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_is_none_is_not_passed_on() {
+        for (after, wanted) in [
+            ("18446744073709551615", "4294967295"),
+            ("9223372036854775807", "4294967295"),
+            ("120", "120"),
+            (
+                "Fri, 31 Dec 1999 23:59:59 GMT",
+                "Fri, 31 Dec 1999 23:59:59 GMT",
+            ),
+        ] {
+            let response = Response::builder().header(RETRY_AFTER, after);
+            let response = believable(response.body(Bytes::new()).expect("right"));
+            assert_eq!(response.headers()[RETRY_AFTER], wanted);
+        }
+    }
 
     #[test]
     fn a_refusal_says_when_to_come_again() {

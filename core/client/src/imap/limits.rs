@@ -64,6 +64,9 @@ pub const SORT_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 pub const SORT_BYTES_EXPECTED: usize = 256;
 /// What SORT and THREAD hold beside that: a chunk of summaries, or the beginning of a message whose summary does not say enough.
 pub const SORT_READ_BYTES: usize = SORT_HEADER_BYTES_MAX + 2 * WINDOW_BYTES;
+/// Octets of headers between two looks at what they became: 13,000 references of five octets each take 2 MB of a THREAD, which is paid for as
+/// what is read; the rest of a chunk could take 30.
+pub const SORT_UNPAID_BYTES_MAX: usize = 64 * 1_024;
 /// So much of a header is looked at; a field behind it does not count.
 pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
 /// Summaries that are read at once for SORT and THREAD: nearly always fewer bytes than `SUMMARIES_PER_READ_MAX` allows.

@@ -23,7 +23,8 @@ use storage::owner::Ask;
 use super::fault::Failure;
 use super::limits::{
     LINE_BYTES_FREE, OUTPUT_BYTES_MAX, ROW_WORK_BYTES, SORT_BYTES_EXPECTED, SORT_BYTES_MAX,
-    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SORT_SUMMARY_BYTES_MAX, SUMMARIES_PER_READ_MAX,
+    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SORT_SUMMARY_BYTES_MAX, SORT_UNPAID_BYTES_MAX,
+    SUMMARIES_PER_READ_MAX,
 };
 use super::progress::{Progress, Stop, outcome};
 use super::search::results::Results;
@@ -62,6 +63,10 @@ impl Gather for Threader {
 struct Gathered<G> {
     of: G,
     charge: Charge,
+    /// It may hold so much.
+    bytes_max: usize,
+    /// There was no room for all of them: what `of` holds is not whole, and never an answer.
+    is_short: bool,
 }
 
 const TOO_MUCH: Failure = Failure::No(
@@ -129,7 +134,7 @@ impl<K: Ask> Imap<K> {
         let bytes = gathered.of.memory_bytes() + found.len() * ROW_WORK_BYTES;
         // The charge goes back once the keys did.
         let sort = move || {
-            let Gathered { of, charge } = gathered;
+            let Gathered { of, charge, .. } = gathered;
             let order = of.order();
             drop((of, charge));
             order
@@ -214,7 +219,7 @@ impl<K: Ask> Imap<K> {
         let numbers = search.named(&found, request.uid);
         let bytes = gathered.of.memory_bytes();
         let build = move || {
-            let Gathered { of, charge } = gathered;
+            let Gathered { of, charge, .. } = gathered;
             let threads = of.trees(|place| numbers[place as usize]);
             drop(charge);
             threads
@@ -252,8 +257,13 @@ impl<K: Ask> Imap<K> {
         let first = expected.min(bytes_max) + SORT_READ_BYTES;
         let charge = self.memory.reading.wait_for(reading.holder, first).await;
         let of = make(found.len());
-        let mut gathered = Gathered { of, charge };
-        pay(&mut gathered, bytes_max)?;
+        let mut gathered = Gathered {
+            of,
+            charge,
+            bytes_max,
+            is_short: false,
+        };
+        pay(&mut gathered)?;
         progress.expect(if needs_header { found.len() } else { 0 });
         let mut rest = found;
         while !rest.is_empty() {
@@ -267,7 +277,7 @@ impl<K: Ask> Imap<K> {
                 true => self.gather_chunk(reading, search, chunk, gathered).await?,
                 false => self.gather_some(search, chunk, Vec::new(), gathered).await,
             };
-            pay(&mut gathered, bytes_max)?;
+            pay(&mut gathered)?;
             progress.step(count).await?;
         }
         Ok(gathered)
@@ -318,15 +328,16 @@ impl<K: Ask> Imap<K> {
         let bytes = summaries.iter().map(Bytes::len).sum::<usize>() + places.len() * ROW_WORK_BYTES;
         let (messages, places) = (search.messages.clone(), places.to_vec());
         let look = move || {
+            let mut unpaid = 0;
             for (at, (_, index)) in places.into_iter().enumerate() {
                 let message = &messages[index];
                 let summary = summaries
                     .get(at)
                     .and_then(|bytes| Summary::decode(bytes).ok());
                 let header = summary.as_ref().map_or(&[][..], |summary| &summary.header);
-                gathered
-                    .of
-                    .add(message.internal_date, message.size_bytes, header);
+                if !add(&mut gathered, &mut unpaid, message, header) {
+                    break;
+                }
             }
             gathered
         };
@@ -401,16 +412,34 @@ fn summary_chunk(messages: &Arc<Vec<Message>>, places: &[Place]) -> usize {
     fitting.count().max(1)
 }
 
-/// Pays for what was gathered, where it is more than was expected.
-fn pay<G: Gather>(gathered: &mut Gathered<G>, bytes_max: usize) -> Result<(), Failure> {
-    let bytes = gathered.of.memory_bytes();
-    if bytes > bytes_max {
-        return Err(TOO_MUCH);
+/// Adds a message of a chunk, of which `unpaid` octets of headers are not paid for yet: references become some thirty times what they are.
+/// `false`: there is no room for more.
+fn add<G: Gather>(
+    gathered: &mut Gathered<G>,
+    unpaid: &mut usize,
+    message: &Message,
+    header: &[u8],
+) -> bool {
+    gathered
+        .of
+        .add(message.internal_date, message.size_bytes, header);
+    *unpaid += header.len();
+    if *unpaid <= SORT_UNPAID_BYTES_MAX {
+        return true;
     }
+    *unpaid = 0;
+    pay(gathered).is_ok()
+}
+
+/// Pays for what was gathered, where it is more than was expected. Refused once, it stays so.
+fn pay<G: Gather>(gathered: &mut Gathered<G>) -> Result<(), Failure> {
+    let bytes = gathered.of.memory_bytes();
     let missing = (bytes + SORT_READ_BYTES).saturating_sub(gathered.charge.bytes());
-    match missing == 0 || gathered.charge.grow(missing) {
-        true => Ok(()),
-        false => Err(TOO_MUCH),
+    gathered.is_short |= bytes > gathered.bytes_max;
+    gathered.is_short = gathered.is_short || missing > 0 && !gathered.charge.grow(missing);
+    match gathered.is_short {
+        true => Err(TOO_MUCH),
+        false => Ok(()),
     }
 }
 
@@ -436,6 +465,8 @@ mod tests {
         Gathered {
             of,
             charge: charge.expect("it is empty"),
+            bytes_max: usize::MAX,
+            is_short: false,
         }
     }
 
@@ -444,16 +475,46 @@ mod tests {
         let budget = Budget::new(SORT_READ_BYTES + 1_000_000);
         let mut sorted = gathered(&budget);
         let bytes = sorted.of.memory_bytes();
-        assert_eq!(pay(&mut sorted, bytes), Ok(()));
+        sorted.bytes_max = bytes;
+        assert_eq!(pay(&mut sorted), Ok(()));
         assert_eq!(budget.used_bytes(), SORT_READ_BYTES + bytes);
-        assert_eq!(pay(&mut sorted, bytes), Ok(()), "once");
+        assert_eq!(pay(&mut sorted), Ok(()), "once");
         assert_eq!(budget.used_bytes(), SORT_READ_BYTES + bytes);
-        assert_eq!(pay(&mut sorted, bytes - 1), Err(TOO_MUCH));
+        sorted.bytes_max = bytes - 1;
+        assert_eq!(pay(&mut sorted), Err(TOO_MUCH));
+        sorted.bytes_max = bytes;
+        assert_eq!(pay(&mut sorted), Err(TOO_MUCH), "messages may be missing");
         drop(sorted);
         assert_eq!(budget.used_bytes(), 0);
         // Without room it does not wait.
         let scarce = Budget::new(SORT_READ_BYTES + 1_000);
-        assert_eq!(pay(&mut gathered(&scarce), usize::MAX), Err(TOO_MUCH));
+        assert_eq!(pay(&mut gathered(&scarce)), Err(TOO_MUCH));
+    }
+
+    /// One chunk of summaries with nothing but references would be 30 MB of links.
+    #[test]
+    fn what_a_chunk_becomes_is_paid_for_while_it_is_added() {
+        let budget = Budget::new(SORT_READ_BYTES + 4_000_000);
+        let charge = budget.take_for(Holder(1), SORT_READ_BYTES);
+        let mut gathered = Gathered {
+            of: Threader::new(imap::thread::ThreadAlgorithm::References),
+            charge: charge.expect("it is empty"),
+            bytes_max: usize::MAX,
+            is_short: false,
+        };
+        let message = super::super::sample::message(1, 1);
+        let (mut unpaid, mut added) = (0, 0);
+        for number in 0..200 {
+            let ids: String = (0..1_000).map(|id| format!("<{number}@{id}>")).collect();
+            let header = format!("References: {ids}\r\n");
+            added += 1;
+            if !add(&mut gathered, &mut unpaid, &message, header.as_bytes()) {
+                break;
+            }
+        }
+        assert!(added < 100, "{added}");
+        assert!(gathered.of.memory_bytes() <= gathered.charge.bytes());
+        assert_eq!(pay(&mut gathered), Err(TOO_MUCH));
     }
 
     #[test]
