@@ -314,7 +314,8 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    /// A command of more than `SMALL_COMMAND_BYTES`, which is an APPEND, is received only once there is memory for all of it.
+    /// A command of more than `SMALL_COMMAND_BYTES`, which brings messages, is received only once there is memory for all of it. What is here of
+    /// it stays paid for while a further message waits for memory (RFC 3502).
     async fn pay_for_literal(
         &self,
         client: &mut Client,
@@ -324,22 +325,25 @@ impl<K: Ask> Imap<K> {
         let pending = client.session.literal_bytes_pending();
         let bytes = client.session.input().len() + pending;
         let wanted = bytes.min(receiving.share_bytes_max());
-        // It is kept while its literal comes, and what little follows that. Any other is of a command that was refused.
-        let is_paid = |charge: &Charge| {
-            charge.bytes() <= wanted && wanted - charge.bytes() <= SMALL_COMMAND_BYTES
-        };
-        client.charge = client.charge.take().filter(is_paid);
-        if wanted <= SMALL_COMMAND_BYTES || client.charge.is_some() {
-            return Ok(());
-        }
         let holder = match client.account {
             Some(account) => holder::of_account(account),
             None => holder::of_peer(connection.peer().ip()),
         };
-        let charge = receiving.wait_for(holder, wanted);
+        // It is kept while its literals come, and what little follows them. One that is too large is of a command that was refused.
+        let is_of_it =
+            |charge: &Charge| charge.bytes() <= wanted && charge.holder() == Some(holder);
+        client.charge = client.charge.take().filter(is_of_it);
+        let paid = client.charge.as_ref().map_or(0, Charge::bytes);
+        if wanted - paid <= SMALL_COMMAND_BYTES {
+            return Ok(());
+        }
+        let charge = receiving.wait_for(holder, wanted - paid);
         match self.host.within(RECEIVING_WAIT_MAX, charge).await {
-            Some(charge) => {
-                client.charge = Some(charge);
+            Some(more) => {
+                match &mut client.charge {
+                    Some(charge) => charge.join(more),
+                    None => client.charge = Some(more),
+                }
                 client.session.input().reserve_exact(pending);
                 Ok(())
             }

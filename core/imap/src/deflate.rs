@@ -122,8 +122,8 @@ impl Deflater {
     pub fn pack(&mut self, plain: &[u8]) -> Vec<u8> {
         assert!(plain.len() <= PACKED_BYTES_MAX, "the caller cuts");
         self.stream.reset();
-        // Room for all of it and a stored block's heads, so that one call does it.
-        let mut packed = Vec::with_capacity(plain.len() + plain.len() / 16 + 256);
+        // Room for all of it, with nine bits for each octet, and a stored block's heads, so that one call does it.
+        let mut packed = Vec::with_capacity(plain.len() + plain.len() / 8 + 256);
         let done = self
             .stream
             .compress_vec(plain, &mut packed, FlushCompress::Sync);
@@ -231,6 +231,24 @@ mod tests {
                 (sent[whose].len(), None),
                 "turn {turn}"
             );
+        }
+    }
+
+    /// Static codes have nine bits for each octet above 143: such bytes grow by an eighth when nothing in them repeats.
+    #[test]
+    fn what_cannot_be_packed_grows_and_is_whole() {
+        let mut noise = 1_u32;
+        let mut byte = |least: u8| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            least + ((noise >> 16) % (256 - u32::from(least))) as u8
+        };
+        for (bytes, least) in [(PACKED_BYTES_MAX, 144), (3_000, 144), (PACKED_BYTES_MAX, 0)] {
+            let plain: Vec<u8> = (0..bytes).map(|_| byte(least)).collect();
+            let packed = Deflater::default().pack(&plain);
+            let mut got = Vec::new();
+            let used = Inflater::default().expand(&packed, plain.len() + 1, &mut got);
+            assert_eq!(used, Ok(packed.len()));
+            assert!(got == plain, "{bytes} bytes from {least} on");
         }
     }
 

@@ -44,6 +44,25 @@ impl EmailId {
         }
         text
     }
+
+    /// The one that `text` writes. `None`: no message has it, however it is spelt.
+    pub fn parse(text: &str) -> Option<EmailId> {
+        let (digits, date) = text.strip_prefix('M')?.split_once('-')?;
+        let (seconds, zone) = date.split_once('-').unwrap_or((date, "0"));
+        let mut digest = [0; DIGEST_BYTES];
+        for (index, byte) in digest.iter_mut().enumerate() {
+            let two = digits.get(2 * index..2 * index + 2)?;
+            *byte = u8::from_str_radix(two, 16).ok()?;
+        }
+        let id = EmailId {
+            digest,
+            internal_date: InternalDate {
+                unix_seconds: u64::from_str_radix(seconds, 16).ok()?.cast_signed(),
+                zone_minutes: u16::from_str_radix(zone, 16).ok()?.cast_signed(),
+            },
+        };
+        (id.text() == text).then_some(id)
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +89,14 @@ mod tests {
             let belongs = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
             assert!(text.bytes().all(belongs), "{text}");
             assert!(!texts[..index].contains(text), "{text}");
+            assert_eq!(EmailId::parse(text), Some(ids[index]));
+            for other in [
+                text.to_lowercase(),
+                format!("{text}-0"),
+                format!("{text}0-1-"),
+            ] {
+                assert_eq!(EmailId::parse(&other), None, "{other}");
+            }
         }
         assert_eq!(texts[0], format!("M{}-5", "01".repeat(20)));
     }

@@ -228,6 +228,8 @@ enum Compiled<'k> {
     Saved(&'k [(u32, u32)]),
     /// BODY or TEXT, by its place among the needles.
     Text(usize),
+    /// `None`: no message has such a one. Read once, since it is compared with that of every message.
+    EmailId(Option<EmailId>),
     /// INTERNALDATE not after it.
     Until(i64),
     /// Not before it.
@@ -319,6 +321,7 @@ fn compile<'k>(key: &'k SearchKey, sets: &Sets<'k>, needles: &mut Needles) -> Co
         },
         SearchKey::Older(seconds) => Compiled::Until(sets.now.saturating_sub((*seconds).into())),
         SearchKey::Younger(seconds) => Compiled::From(sets.now.saturating_sub((*seconds).into())),
+        SearchKey::EmailId(id) => Compiled::EmailId(EmailId::parse(id)),
         SearchKey::Body(text) => Compiled::Text(needles.add(text::Scope::Body, text)),
         SearchKey::Text(text) => Compiled::Text(needles.add(text::Scope::Text, text)),
         plain => Compiled::Plain(plain),
@@ -357,6 +360,7 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
         Compiled::Envelope { field, text } => envelope_verdict(*field, text, look.content),
         Compiled::Header { name, text } => header_verdict(name, text, look.content),
         Compiled::Text(needle) => text_verdict(*needle, look),
+        Compiled::EmailId(id) => (*id == Some(row.email_id)).into(),
         Compiled::Until(limit) => (row.internal_date.unix_seconds <= *limit).into(),
         Compiled::From(limit) => (row.internal_date.unix_seconds >= *limit).into(),
         Compiled::Plain(key) => plain_verdict(key, row, look.content),
@@ -395,7 +399,6 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         SearchKey::SavedBefore(day) => (saved_day(row) < *day).into(),
         SearchKey::SavedOn(day) => (saved_day(row) == *day).into(),
         SearchKey::SavedSince(day) => (saved_day(row) >= *day).into(),
-        SearchKey::EmailId(id) => (row.email_id.text() == **id).into(),
         SearchKey::ThreadId(_) => Verdict::No,
         SearchKey::All
         | SearchKey::And(_)
@@ -405,6 +408,7 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         | SearchKey::Uids(_)
         | SearchKey::Envelope { .. }
         | SearchKey::Header { .. }
+        | SearchKey::EmailId(_)
         | SearchKey::Older(_)
         | SearchKey::Younger(_)
         | SearchKey::Body(_)

@@ -288,7 +288,9 @@ impl Inner {
             .expect("a held mailbox holds its account");
         let quota_bytes = self.directory.quota_bytes(entry.head.account);
         let promised_bytes = account.used_bytes + account.reserved_bytes.get();
-        if quota_bytes > 0 && promised_bytes.saturating_add(bytes) > quota_bytes {
+        // What brings nothing always has room: people over their limit move mail away, and put smaller drafts in the place of larger ones.
+        let brings = bytes > 0 && promised_bytes.saturating_add(bytes) > quota_bytes;
+        if quota_bytes > 0 && brings {
             return Err(MailboxFault::OverQuota);
         }
         if entry.head.messages.saturating_add(count) > MESSAGES_PER_MAILBOX_MAX {

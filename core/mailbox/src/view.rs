@@ -192,14 +192,14 @@ impl Mailboxes {
         if !absent.is_empty() {
             let asked: Vec<BodyRef> = absent.iter().map(|&index| bodies[index].clone()).collect();
             let read = self.read_summaries(&asked).await;
-            let mut state = self.inner.state.borrow_mut();
+            let mut found = Vec::with_capacity(read.len());
             for (index, answer) in std::iter::zip(absent, read) {
                 if let Ok(bytes) = &answer {
-                    state.digests.keep(bodies[index].summary, bytes);
+                    found.push((bodies[index].summary, bytes.clone()));
                 }
                 answers[index] = answer;
             }
-            state.evict_digests();
+            self.inner.state.borrow_mut().keep_digests(&found);
         }
         answers
             .into_iter()

@@ -290,8 +290,20 @@ impl Charge {
         taken
     }
 
+    /// Takes over what `other` holds. Both are of one holder and of one budget.
+    pub fn join(&mut self, mut other: Charge) {
+        let is_same = Arc::ptr_eq(&self.budget.shared, &other.budget.shared);
+        assert!(is_same && self.holder == other.holder, "one holder's");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whose it is.
+    pub fn holder(&self) -> Option<Holder> {
+        self.holder
     }
 }
 
@@ -387,6 +399,17 @@ mod tests {
             budget.shared.state().held.is_empty(),
             "nothing is kept of a peer that left"
         );
+    }
+
+    #[test]
+    fn joined_charges_come_back_once() {
+        let budget = Budget::with_shares(100, 40);
+        let mut first = budget.take_for(ALICE, 10).expect("room");
+        first.join(at_once(&budget, ALICE, 30));
+        assert_eq!((first.bytes(), budget.used_bytes()), (40, 40));
+        drop(first);
+        assert_eq!(budget.used_bytes(), 0);
+        assert!(budget.shared.state().held.is_empty());
     }
 
     #[test]

@@ -205,3 +205,39 @@ fn a_literal_keeps_its_turn_however_it_comes() {
     core.stop();
     core.join();
 }
+
+/// RFC 3502: what has come of a command is in memory, and so it stays paid for while a further message of it waits.
+#[test]
+fn what_is_here_stays_paid_for_while_the_next_message_waits() {
+    let budget = Budget::new(1 << 20);
+    let (core, address) = start_with(patient, true, budget.clone());
+    let (mut stream, mut lines) = logged_in(address);
+    stream
+        .write_all(b"a APPEND x {500000}\r\n")
+        .expect("it reads");
+    assert_eq!(next_line(&mut lines), "+ go ahead\r\n");
+    until_used(&budget, 500_000..);
+    let used = budget.used_bytes();
+    let rest = budget.take((1 << 20) - used).expect("all that is left");
+    let mut more = message(500_000);
+    more.extend_from_slice(b" {400000}\r\n");
+    stream.write_all(&more).expect("it reads");
+    // Its turn comes when another gives back; until then nothing of it is given to others.
+    let mut other = Box::pin(budget.wait_for(runtime::Holder(u64::MAX), 100_000));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..200 {
+        assert!(other.as_mut().poll(&mut context).is_pending());
+        assert_eq!(budget.used_bytes(), 1 << 20);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(other);
+    drop(rest);
+    assert_eq!(next_line(&mut lines), "+ go ahead\r\n");
+    until_used(&budget, 900_000..);
+    stream.write_all(&message(400_000)).expect("it reads");
+    stream.write_all(b"\r\n").expect("it reads");
+    let answer = next_line(&mut lines);
+    assert!(answer.starts_with("a BAD "), "{answer}");
+    core.stop();
+    core.join();
+}

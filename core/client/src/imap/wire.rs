@@ -161,6 +161,10 @@ impl<C: Accepted> Connection for Wire<C> {
         };
         loop {
             // until something comes out; the caller bounds how long that may take
+            if layer.inflater.is_full() {
+                // A kilobyte may expand to a megabyte of a message: others are served between two steps.
+                tokio::task::yield_now().await;
+            }
             match layer.expand(into) {
                 Ok(0) => {}
                 Ok(count) => return Ok(count),

@@ -1,5 +1,8 @@
 //! What may leave memory, and when.
 
+use bytes::Bytes;
+use volume::RecordAddress;
+
 use super::State;
 use crate::MailboxId;
 use crate::limits::{ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, EVICT_LOOK_MAX};
@@ -24,10 +27,20 @@ impl State {
         self.evict_digests();
     }
 
-    /// Digests have what loaded mailboxes leave of the whole.
-    pub fn evict_digests(&mut self) {
-        let room = self.all_bytes_max.saturating_sub(self.cached_bytes);
+    fn evict_digests(&mut self) {
+        let room = self.room_for_digests();
         self.digests.keep_within(room);
+    }
+
+    /// Remembers digests that were read, as far as there is room.
+    pub fn keep_digests(&mut self, read: &[(RecordAddress, Bytes)]) {
+        let room = self.room_for_digests();
+        self.digests.take_in(read, room);
+    }
+
+    /// Digests have what loaded mailboxes leave of the whole.
+    fn room_for_digests(&self) -> usize {
+        self.all_bytes_max.saturating_sub(self.cached_bytes)
     }
 
     /// Bounded by `EVICT_LOOK_MAX` looks a call. What differs from the projection, is pinned or has an operation under way

@@ -56,8 +56,19 @@ impl Digests {
         Some(kept.bytes.clone())
     }
 
-    /// Remembers what was read at `place`. The caller brings it back under its bound (`keep_within`).
-    pub fn keep(&mut self, place: RecordAddress, bytes: &Bytes) {
+    /// Remembers what was read. Of the others as many are forgotten as `keep_within` may; what has no room then is not kept, for some large digests
+    /// come faster than so many looks forget small ones.
+    pub fn take_in(&mut self, read: &[(RecordAddress, Bytes)], bytes_max: usize) {
+        let costs = read.iter().map(|(_, bytes)| ENTRY_BYTES + bytes.len());
+        self.keep_within(bytes_max.saturating_sub(costs.sum()));
+        for (place, bytes) in read {
+            if self.bytes + ENTRY_BYTES + bytes.len() <= bytes_max {
+                self.keep(*place, bytes);
+            }
+        }
+    }
+
+    fn keep(&mut self, place: RecordAddress, bytes: &Bytes) {
         // All empty ones may have one place, and a very large one would take the room of hundreds.
         if bytes.is_empty() || bytes.len() > DIGEST_KEPT_BYTES_MAX {
             return;
@@ -153,6 +164,29 @@ mod tests {
         digests.keep_within(0);
         assert_eq!(digests.bytes(), 0);
         assert!(digests.kept.is_empty() && digests.clock.is_empty());
+    }
+
+    /// One person's mailbox with long headers does not take the memory that others' short ones leave slowly.
+    #[test]
+    fn what_has_no_room_is_not_kept() {
+        let mut digests = Digests::default();
+        let small = 20 * DIGEST_LOOK_MAX as u32;
+        for number in 0..small {
+            digests.take_in(&[(place(number), digest(number))], usize::MAX);
+            digests.find(&place(number)).expect("it was kept");
+        }
+        let bytes_max = digests.bytes();
+        let large = Bytes::from(vec![7; DIGEST_KEPT_BYTES_MAX]);
+        for round in 0..100 {
+            let first = small + 64 * round;
+            let read: Vec<_> = (first..first + 64)
+                .map(|number| (place(number), large.clone()))
+                .collect();
+            digests.take_in(&read, bytes_max);
+            assert!(digests.bytes() <= bytes_max, "{round}: {}", digests.bytes());
+        }
+        let last = digests.find(&place(small + 64 * 100 - 1));
+        assert_eq!(last, Some(large), "in the end the others are forgotten");
     }
 
     /// The owner's thread has other work.

@@ -54,6 +54,32 @@ fn several_messages_are_there_with_all_of_them_or_with_none() {
     });
 }
 
+/// A limit that was lowered below what is there.
+#[test]
+fn what_brings_no_bytes_is_done_over_the_limit_too() {
+    let rig = Rig::new(34);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let trash = mailboxes.find(ada, "Trash").await.unwrap();
+        deliver(&mailboxes, 1, ada).await;
+        deliver(&mailboxes, 1, ada).await;
+        mailboxes.set_quota(ada, 1).await.unwrap();
+        let refused = mailboxes
+            .append(ada, "INBOX", vec![appending(1)], None)
+            .await;
+        assert_eq!(refused.err(), Some(MailboxFault::OverQuota));
+        let moved = mailboxes.r#move(inbox, &[Uid(1)], trash).await.unwrap();
+        assert_eq!(moved.fault, None);
+        let same = vec![appending(1)];
+        let placed = mailboxes.append(ada, "INBOX", same, Some((inbox, Uid(2))));
+        assert_eq!(placed.await.unwrap().uid, Uid(3));
+        assert_eq!(names(&mailboxes, inbox).await.len(), 1);
+        assert_eq!(names(&mailboxes, trash).await.len(), 1);
+    });
+}
+
 #[test]
 fn a_message_takes_the_place_of_another_also_without_room_for_both() {
     let rig = Rig::new(32);
