@@ -72,7 +72,7 @@ impl Attempts {
         let pair = Key::Pair(account, network);
         let familiar = table.familiar.get(&(account, network));
         let is_familiar = familiar.is_some_and(|at| now.since_us(*at) < us(FAMILIAR_AGE));
-        // Whoever guesses in the webmail comes from where its owners do: no wait there is a source's.
+        // A stranger who guesses in the webmail comes from where its owners do: waits there are not of a source.
         let is_here = peer.to_canonical().is_loopback();
         let mut limits = match is_here {
             true => vec![(pair, SOURCE_FREE, ACCOUNT_WAIT_MAX)],
