@@ -91,7 +91,7 @@ pub struct AuditLine {
     pub mechanism: String,
     pub peer: String,
     pub tls: Option<String>,
-    /// The account, or the address that was tried.
+    /// The account, or the address of this server that was tried.
     pub user: Option<String>,
     /// The name of the app password that was used.
     pub app: Option<String>,

@@ -347,7 +347,7 @@ impl Logins {
     ) {
         let Some(sink) = &self.audit else { return };
         // A password that was typed as a name has no place in a file.
-        let is_name = known.account.is_some() || known.is_address;
+        let is_name = known.account.is_some() || known.is_of_ours;
         let name = is_name.then_some(known.name.as_str());
         sink(&Entry {
             unix_seconds: host.unix_seconds(),

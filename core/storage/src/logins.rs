@@ -29,6 +29,8 @@ pub struct Known {
     pub of: [u8; 16],
     /// The name as accounts have it: the same for all spellings of it.
     pub name: String,
+    /// There is no such account, and the name is an address of a domain of this server.
+    pub is_of_ours: bool,
 }
 
 /// How a password is changed or made: its argon2id hash, and the keys beside it.
@@ -89,6 +91,7 @@ pub async fn find(outgoing: &Outgoing, user: &str, fresh: [u8; 32]) -> Result<Kn
         (None, Some(address)) => made_name(mailboxes, &address.untagged().unwrap_or(address)),
         (None, None) => user.to_lowercase(),
     };
+    let is_of_ours = account.is_none() && is_of_ours(mailboxes, user);
     let of = account.as_ref().map(|account| of(&account.password_hash));
     Ok(Known {
         salt: salt(&secret.unwrap_or(fresh), &name),
@@ -97,6 +100,7 @@ pub async fn find(outgoing: &Outgoing, user: &str, fresh: [u8; 32]) -> Result<Kn
         account,
         row,
         name,
+        is_of_ours,
     })
 }
 
@@ -111,14 +115,27 @@ pub fn address_of(mailboxes: &Mailboxes, user: &str) -> Option<Address> {
     Address::from_parts(local, domain)
 }
 
+/// Whether a user's name is an address of a domain of this server. Anything else may be a password that was typed into the wrong field, with an at sign in it.
+pub fn is_of_ours(mailboxes: &Mailboxes, user: &str) -> bool {
+    let address = match user.contains('@') {
+        true => address_of(mailboxes, user),
+        false => None,
+    };
+    address.is_some_and(|address| name_here(mailboxes, &address).is_some())
+}
+
 /// What the key of a new account of this address would be: the same for all spellings of it.
 fn made_name(mailboxes: &Mailboxes, address: &Address) -> String {
+    name_here(mailboxes, address).unwrap_or_else(|| address.key())
+}
+
+/// `None`: the domain is another server's.
+fn name_here(mailboxes: &Mailboxes, address: &Address) -> Option<String> {
     let keys = spelling::keys(address);
     let local = spelling::composed(&address.local().to_lowercase()).into_owned();
     let names = mailboxes.domains().into_iter();
     let mut names = names.map(|domain| format!("{local}@{domain}"));
-    let name = names.find(|name| keys.contains(name));
-    name.unwrap_or_else(|| address.key())
+    names.find(|name| keys.contains(name))
 }
 
 /// The salt for a password of this account, there already or not.

@@ -24,6 +24,9 @@ struct Numbered {
     /// Lines that should stand before it and could not be written.
     #[serde(default, skip_serializing_if = "is_zero")]
     lost: u64,
+    /// The files did not have the end that storage remembered, and the chain goes on behind that one.
+    #[serde(default, skip_serializing_if = "is_no")]
+    gap: bool,
     #[serde(flatten)]
     fields: Fields,
 }
@@ -43,10 +46,11 @@ pub(super) struct End {
 
 impl End {
     /// The line's text with its end, and the chain's end behind it.
-    pub fn link(&self, fields: &Fields, lost: u64) -> (String, End) {
+    pub fn link(&self, fields: &Fields, lost: u64, gap: bool) -> (String, End) {
         let numbered = Numbered {
             line: self.line + 1,
             lost,
+            gap,
             fields: fields.clone(),
         };
         let text = serde_json::to_string(&numbered).expect("texts and numbers");
@@ -89,6 +93,11 @@ impl End {
         })
     }
 
+    /// Whether a line says that what stood before it was not as storage remembered it.
+    pub fn is_behind_gap(line: &str) -> bool {
+        line.contains(GAP)
+    }
+
     /// The end behind a line that goes on here; `None`: it is not what was written.
     pub fn follow(&self, line: &str) -> Option<End> {
         let (text, _) = line.rsplit_once(HASH)?;
@@ -110,9 +119,15 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(*hash.as_bytes())
 }
 
+fn is_no(gap: &bool) -> bool {
+    !gap
+}
+
 fn is_zero(lost: &u64) -> bool {
     *lost == 0
 }
 
 /// Cannot stand in a value: quotes are escaped there.
 const HASH: &str = ",\"hash\":\"";
+/// Neither can this.
+const GAP: &str = ",\"gap\":true,";

@@ -33,6 +33,8 @@ pub(super) struct Files {
     bytes_max: u64,
     end: End,
     open: Option<Part>,
+    /// The next line says that the files did not have the end that storage has.
+    gap: bool,
     /// How many lost lines the file says already.
     told: u64,
     /// The last line could not be written.
@@ -43,10 +45,12 @@ pub(super) struct Files {
 struct Part {
     file: File,
     bytes: u64,
+    /// Of its first line, since 1970: whole files are removed, so that a file of few logins must not grow for years.
+    day: i64,
 }
 
 impl Files {
-    /// Where the chain goes on. With a sentence where the files do not have the end that storage has: it goes on behind that one then, and the gap stays to be seen.
+    /// Where the chain goes on. With a sentence where the files do not have the end that storage has: it goes on behind that one then, and the next line says so, for as long as it is kept.
     pub fn open(directory: &Path, settings: &Login, head: Option<Head>) -> (Files, Option<String>) {
         let mut files = Files {
             directory: directory.to_owned(),
@@ -54,6 +58,7 @@ impl Files {
             bytes_max: settings.audit_size.0,
             end: End::default(),
             open: None,
+            gap: false,
             told: 0,
             trouble: false,
             unix_seconds: 0,
@@ -77,6 +82,7 @@ impl Files {
             (Err(error), kept) => (kept.unwrap_or_default(), Some(error.to_string())),
         };
         files.end = end;
+        files.gap = trouble.is_some() && kept.is_some();
         (files, trouble)
     }
 
@@ -117,15 +123,17 @@ impl Files {
 
     fn append(&mut self, fields: &Fields, lost: u64) -> io::Result<()> {
         let full = (self.bytes_max / PARTS).clamp(1, PART_BYTES_MAX);
-        if self.open.as_ref().is_none_or(|part| part.bytes >= full) {
+        let day = fields.unix_s.div_euclid(DAY.as_secs() as i64);
+        let has_room = |part: &Part| part.bytes < full && part.day == day;
+        if !self.open.as_ref().is_some_and(has_room) {
             // What comes behind is durable only where this is.
             if let Some(full) = self.open.take() {
                 full.file.sync_data()?;
             }
             self.remove_old(SystemTime::now())?;
-            self.open = Some(self.part()?);
+            self.open = Some(self.part(day)?);
         }
-        let (line, end) = self.end.link(fields, lost);
+        let (line, end) = self.end.link(fields, lost, self.gap);
         let part = self.open.as_mut().expect("it was just opened");
         if let Err(error) = part.file.write_all(line.as_bytes()) {
             // Half a line is not left behind; where that fails, the next line goes to another file.
@@ -135,13 +143,14 @@ impl Files {
             return Err(error);
         }
         part.bytes += line.len() as u64;
+        self.gap = false;
         self.end = end;
         self.unix_seconds = fields.unix_s;
         Ok(())
     }
 
     /// A new file, named by the line that it goes on behind.
-    fn part(&self) -> io::Result<Part> {
+    fn part(&self, day: i64) -> io::Result<Part> {
         let head = self.end.head();
         // A second one of the same name: the first one could not be written, or is not the chain's. Both stay.
         for again in 0..1_000 {
@@ -152,7 +161,7 @@ impl Files {
                 Ok(mut file) => {
                     file.write_all(head.as_bytes())?;
                     let bytes = head.len() as u64;
-                    return Ok(Part { file, bytes });
+                    return Ok(Part { file, bytes, day });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -314,6 +323,15 @@ pub(crate) fn verify(directory: &Path, head: Option<Head>) -> io::Result<AuditVe
                 }
             }
             let now = end.unwrap_or_default();
+            if End::is_behind_gap(text) {
+                let line = now.line;
+                fault(
+                    format!(
+                        "line {line} was written where lines before it were not there as storage remembered them"
+                    ),
+                    &mut verdict,
+                );
+            }
             if verdict.lines == 0 {
                 verdict.first = now.line;
             }

@@ -118,6 +118,58 @@ fn a_chain_that_was_made_anew_is_not_the_one_that_storage_remembers() {
     assert!(!verdict.intact, "{verdict:?}");
 }
 
+/// An intruder removes everything, and the daemon starts again. Storage gets the new end a minute later.
+#[test]
+fn an_audit_that_was_wiped_does_not_look_like_one_that_grew_old() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..10), 0);
+    let head = files.head();
+    drop(files);
+    fs::remove_file(only_file(at)).expect("it is there");
+    let (mut files, trouble) = Files::open(at, &settings(1 << 20), head);
+    assert!(trouble.is_some());
+    files.take(logins(10..13), 0);
+    let head = files.head();
+    let verdict = verify(at, head).expect("readable");
+    assert!(!verdict.intact, "{verdict:?}");
+    assert_eq!(verdict.faults.len(), 1, "{verdict:?}");
+    assert!(verdict.faults[0].contains("line 11"), "{verdict:?}");
+    assert_eq!(list(at, None, 10).expect("readable").len(), 3);
+    // It stays to be seen behind later starts, and cannot be taken out.
+    drop(files);
+    let (mut files, trouble) = Files::open(at, &settings(1 << 20), head);
+    assert_eq!(trouble, None);
+    files.take(logins(13..15), 0);
+    assert!(!verify(at, files.head()).expect("readable").intact);
+    let file = only_file(at);
+    let text = fs::read_to_string(&file).expect("readable");
+    fs::write(&file, text.replace("\"gap\":true,", "")).expect("writable");
+    assert!(!verify(at, files.head()).expect("readable").intact);
+}
+
+/// `login.audit_days` holds where a file would not be full for years.
+#[test]
+fn a_file_has_the_lines_of_one_day() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let count = || fs::read_dir(at).expect("a directory").count();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..10), 0);
+    assert_eq!(count(), 1);
+    for day in 1..=2 {
+        let mut later = logins(0..3);
+        later
+            .iter_mut()
+            .for_each(|fields| fields.unix_s += day * 86_400);
+        files.take(later, 0);
+    }
+    assert_eq!(count(), 3);
+    let verdict = verify(at, files.head()).expect("readable");
+    assert!(verdict.intact && verdict.last == 16, "{verdict:?}");
+}
+
 #[test]
 fn old_files_go_and_what_is_left_is_a_chain() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -6,7 +6,7 @@
 //! What must hold: **no stranger locks an owner out.** A network from which the account was logged in to lately (`FAMILIAR_AGE`) is judged by its own failures for
 //! that account alone: what others do to the account, or neighbours behind the same address to theirs, does not slow it down. From anywhere else an account under attack
 //! costs `ACCOUNT_WAIT_MAX` before each try, and is never refused for it. Memory is bounded; a full table forgets the smallest numbers first. The machine
-//! itself (webmail, fetchmail) stands for many people, and is slowed down by account alone. A restart forgets all of it; long bans are the door's.
+//! itself (webmail, fetchmail) stands for many people: it is slowed down by account alone, and never put off. A restart forgets all of it; long bans are the door's.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -72,10 +72,15 @@ impl Attempts {
         let pair = Key::Pair(account, network);
         let familiar = table.familiar.get(&(account, network));
         let is_familiar = familiar.is_some_and(|at| now.since_us(*at) < us(FAMILIAR_AGE));
-        let mut limits = vec![(pair, SOURCE_FREE, SOURCE_WAIT_MAX)];
+        // A stranger who guesses in the webmail comes from where its owners do: waits there are not of a source.
+        let is_here = peer.to_canonical().is_loopback();
+        let mut limits = match is_here {
+            true => vec![(pair, SOURCE_FREE, ACCOUNT_WAIT_MAX)],
+            false => vec![(pair, SOURCE_FREE, SOURCE_WAIT_MAX)],
+        };
         if !is_familiar {
             limits.push((Key::Account(account), ACCOUNT_FREE, ACCOUNT_WAIT_MAX));
-            if !peer.is_loopback() {
+            if !is_here {
                 limits.push((Key::Address(address), SOURCE_FREE, SOURCE_WAIT_MAX));
                 limits.push((Key::Network(network), NETWORK_FREE, SOURCE_WAIT_MAX));
             }
@@ -88,7 +93,7 @@ impl Attempts {
             }
         }
         // An account is not a source: the waits of strangers take no place from its owner.
-        let source = waits_as.filter(|key| !matches!(key, Key::Account(_)));
+        let source = waits_as.filter(|key| !is_here && !matches!(key, Key::Account(_)));
         if let Some(slot) = source.and_then(|key| table.slots.get_mut(&key)) {
             if slot.pending >= PENDING_MAX {
                 self.shared.put_off.fetch_add(1, Relaxed);
@@ -356,6 +361,21 @@ mod tests {
         assert!(wait(&attempts, "127.0.0.1", 100, NOW).is_zero());
         (0..60).for_each(|_| attempts.failed(at("127.0.0.1"), 7, NOW));
         assert!(wait(&attempts, "127.0.0.1", 7, NOW) > Duration::ZERO);
+    }
+
+    /// Someone guesses at an account in the webmail, whose logins come from the loopback; the owner uses it too.
+    #[test]
+    fn a_stranger_at_the_webmail_takes_no_place_from_the_owner() {
+        let attempts = Attempts::default();
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            attempts.succeeded(at(here), 7, NOW);
+            (0..100).for_each(|_| attempts.failed(at(here), 7, NOW));
+            let passes: Vec<_> = (0..10).map(|_| attempts.enter(at(here), 7, NOW)).collect();
+            for pass in &passes {
+                let pass = pass.as_ref().expect("never refused");
+                assert_eq!(pass.wait, ACCOUNT_WAIT_MAX, "{here}");
+            }
+        }
     }
 
     #[test]

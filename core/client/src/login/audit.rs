@@ -1,5 +1,5 @@
 //! What the audit gets of each login: `ringpostd` writes it down. No password and no hash is in it; the name of an unknown account stands in it only where it is
-//! an address, because people type passwords where names belong.
+//! an address of this server's, because people type passwords where names belong.
 
 use std::net::IpAddr;
 
@@ -85,7 +85,7 @@ impl Outcome {
 pub struct Entry<'a> {
     pub unix_seconds: i64,
     pub from: &'a From,
-    /// Of the account, or an address that was tried.
+    /// Of the account, or an address of this server that was tried.
     pub name: Option<&'a str>,
     /// The name of the app password that was used.
     pub app: Option<&'a str>,

@@ -19,8 +19,8 @@ pub(super) struct Known {
     pub account: Option<Account>,
     /// The same for all spellings of a name.
     pub name: String,
-    /// It was given as an address, and not as a local part.
-    pub is_address: bool,
+    /// It was given as an address of a domain of this server.
+    pub is_of_ours: bool,
     pub salt: [u8; 16],
     row: ::logins::Row,
     /// Of the password hash that is there now.
@@ -46,7 +46,6 @@ impl Known {
         has_keyring: bool,
     ) -> Result<Known, Unavailable> {
         let asked = user.to_owned();
-        let is_address = user.contains('@');
         if has_keyring {
             let mut fresh = [0; 32];
             fill_random(&mut fresh);
@@ -58,7 +57,7 @@ impl Known {
             return Ok(Known {
                 account: found.account,
                 name: found.name,
-                is_address,
+                is_of_ours: found.is_of_ours,
                 salt: found.salt,
                 row: found.row,
                 of: found.of,
@@ -66,22 +65,23 @@ impl Known {
             });
         }
         let found = owner.ask(move |mailboxes| async move {
+            let is_of_ours = logins::is_of_ours(&mailboxes, &asked);
             let Some(address) = logins::address_of(&mailboxes, &asked) else {
-                return Ok((None, asked.to_lowercase()));
+                return Ok((None, asked.to_lowercase(), is_of_ours));
             };
             let account = mailboxes.account(&address).await?;
             let name = account.as_ref().map(|account| account.address.key());
-            Ok((account, name.unwrap_or_else(|| address.key())))
+            Ok((account, name.unwrap_or_else(|| address.key()), is_of_ours))
         });
-        let (account, name) = match found.await {
+        let (account, name, is_of_ours) = match found.await {
             Ok(Ok(found)) => found,
-            Ok(Err(MailboxFault::NoAccount)) => (None, user.to_lowercase()),
+            Ok(Err(MailboxFault::NoAccount)) => (None, user.to_lowercase(), false),
             Ok(Err(_)) | Err(_) => return Err(Unavailable),
         };
         Ok(Known {
             account,
             name,
-            is_address,
+            is_of_ours,
             salt: [0; 16],
             row: ::logins::Row::default(),
             of: [0; 16],
