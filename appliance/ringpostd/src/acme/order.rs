@@ -102,6 +102,11 @@ fn checked(acme: &Acme, pair: &Pair) -> Result<CertifiedKey, String> {
     if !covers(&facts, &acme.names) {
         return Err("the authority gave a certificate for other names".to_owned());
     }
+    if facts.not_before_s > now_s() {
+        return Err(
+            "the authority gave a certificate that is not good yet by the clock here".to_owned(),
+        );
+    }
     if facts.not_after_s <= now_s() {
         return Err(
             "the authority gave a certificate that has expired by the clock here".to_owned(),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use ::admin::certificate::Facts;
 use rustls::sign::CertifiedKey;
 
+use super::ORDERED;
+
 /// A certificate and where it is from.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
@@ -25,11 +27,12 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The first of `all` is the default. Where two name the same host, the earlier one is shown; a certificate of our own making is never
-    /// shown for its names in place of another.
+    /// The first of `all` is the default. Where two name the same host, that of an authority asked by us is shown, for its names were written down
+    /// for it, and it is renewed; else the earlier one. A certificate of our own making is never shown for its names in place of another.
     pub(crate) fn of(all: &[Held]) -> Index {
         let (mut exact, mut wild) = (HashMap::new(), HashMap::new());
-        for held in all {
+        let ordered = all.iter().filter(|held| held.source == ORDERED);
+        for held in ordered.chain(all) {
             let Some(facts) = held.pair.cert.first().and_then(|der| Facts::of(der)) else {
                 continue;
             };
@@ -103,5 +106,12 @@ mod tests {
             let found = index.find(asked);
             assert!(Arc::ptr_eq(&found, &all[wanted].pair), "{asked:?}");
         }
+        // An expired one that was stored once does not hide the one that is renewed.
+        let mut all = [held(&["mail.example.org"]), held(&["mail.example.org"])];
+        all[1].source = ORDERED.to_owned();
+        let index = Index::of(&all);
+        let found = index.find(Some("mail.example.org"));
+        assert!(Arc::ptr_eq(&found, &all[1].pair));
+        assert!(Arc::ptr_eq(&index.find(None), &all[0].pair));
     }
 }
