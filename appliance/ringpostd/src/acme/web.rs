@@ -134,7 +134,7 @@ fn not_before(response: &Response<Bytes>, now_s: i64) -> Option<i64> {
     }
 }
 
-/// The library adds `Retry-After` to the time of now, and panics where the sum is no time: such a number is not passed on as it is.
+/// The library adds `Retry-After` to the time of now, and panics where the sum is not a time: such a number is not passed on as it is.
 fn believable(mut response: Response<Bytes>) -> Response<Bytes> {
     let value = response.headers().get(RETRY_AFTER);
     let seconds = value.and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());

@@ -60,7 +60,7 @@ for flush in [zlib.Z_SYNC_FLUSH, zlib.Z_PARTIAL_FLUSH, zlib.Z_FULL_FLUSH]:
     assert imap.select("INBOX")[0] == "OK"
     import random
     noise = random.Random(7)
-    lines = "".join("%064x and the same again\r\n" % noise.getrandbits(256) for _ in range(57000))
+    lines = "".join("%064x and the same again\r\n" % noise.getrandbits(256) for _ in range(59000))
     large = ("Subject: five megabytes %d\r\n\r\n" % flush + lines).encode()
     assert len(large) > 5_000_000
     assert imap.append("INBOX", None, None, large)[0] == "OK"

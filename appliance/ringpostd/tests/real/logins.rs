@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use crate::daemon::{ALICE, Home, bounded, files_below, said};
 
-const CAROL: &str = "carol@example.org";
+const DORA: &str = "dora@example.org";
 const SECRET: &str = "correct horse, battery=staple";
 
 /// `ringpostctl account add`: keys are made with the account.
-fn carol(home: &Home) {
-    home.ctl_ok(&["account", "add", CAROL, "--password", SECRET]);
+fn dora(home: &Home) {
+    home.ctl_ok(&["account", "add", DORA, "--password", SECRET]);
 }
 
 /// msmtp with a mechanism of GNU SASL, inside of TLS.
@@ -30,7 +30,7 @@ fn msmtp(home: &Home, mechanism: &str, password: &str) -> std::process::Output {
     let mut command = Command::new("sh");
     let line = format!(
         "printf 'Subject: hello\\n\\nhello\\n' | msmtp --host=127.0.0.1 --port={port} --tls=on --tls-starttls=off --tls-certcheck=off \
-         --auth={mechanism} --user={CAROL} --passwordeval='cat {}' --from={CAROL} {ALICE}",
+         --auth={mechanism} --user={DORA} --passwordeval='cat {}' --from={DORA} {ALICE}",
         secret.display()
     );
     command.args(["-c", &line]);
@@ -79,7 +79,7 @@ impl Inside {
 
     /// The last words of an exchange that is bound to `bound`.
     fn plus(&mut self, password: &str, bound: &[u8]) -> String {
-        let client = Client::new(CAROL, password, "abcdef", "p=tls-exporter", bound);
+        let client = Client::new(DORA, password, "abcdef", "p=tls-exporter", bound);
         self.send(&format!(
             "t AUTHENTICATE SCRAM-SHA-256-PLUS {}",
             client.first()
@@ -121,7 +121,7 @@ fn nothing_leaks(home: &Home, words: &str, secrets: &[&str]) {
 fn scram_of_gnu_sasl_and_bound_to_tls_logs_in_over_a_restart() {
     let home = Home::new();
     let daemon = home.start();
-    carol(&home);
+    dora(&home);
     let sent = msmtp(&home, "scram-sha-256", SECRET);
     assert!(sent.status.success(), "{}", said(&sent));
     let refused = msmtp(&home, "scram-sha-256", "another password");

@@ -17,6 +17,7 @@ mod crash;
 mod daemon;
 mod dialogues;
 mod door;
+mod filter;
 mod holders;
 mod input;
 mod internet;

@@ -142,7 +142,7 @@ ids = None
 for kind in ["pop3", "stls", "pop3s"]:
     pop = login(kind)
     capabilities = pop.capa()
-    assert capabilities["EXPIRE"] == ["NEVER"] and capabilities["SASL"] == ["PLAIN", "LOGIN"], capabilities
+    assert capabilities["EXPIRE"] == ["NEVER"] and capabilities["SASL"] == ["PLAIN", "LOGIN", "SCRAM-SHA-256"], capabilities
     messages, octets = pop.stat()
     assert messages == 5
     sizes = [int(line.split()[1]) for line in pop.list()[1]]

@@ -554,7 +554,7 @@ fn too_large() -> Outcome {
 
 /// A reply goes once to each sender; without a memory of it none goes.
 const REPLY: &str = "vacation reply";
-/// Notices of mailboxes that are missing, for one version of the scripts: names that share a number are told once.
+/// Notices of mailboxes that are missing, for one version of the scripts: one of the names that share a number is in a notice.
 const MISSING_TOLD_MAX: u8 = 8;
 /// How long a notice is remembered: as long as anything is.
 const NOTICE_S: u64 = sieve::limits::DUPLICATE_S_MAX;
