@@ -278,6 +278,12 @@ impl<K: Ask> Imap<K> {
                     sent.map_err(End::from)
                 }
                 Event::Close => return End::Said,
+                // In a box of its own: most connections wait here, and this future is small.
+                Event::Idle => {
+                    let idle = self.on_idle(client, connection);
+                    debug_assert!(size_of_val(&idle) <= WAITING_BYTES_MAX);
+                    Box::pin(idle).await
+                }
                 // Boxed: what commands need is not held by a connection that waits.
                 event => Box::pin(self.on_event(settings, client, connection, event)).await,
             };
@@ -365,7 +371,7 @@ impl<K: Ask> Imap<K> {
         event: Event,
     ) -> Result<(), End> {
         match event {
-            Event::Wait | Event::Flush | Event::Close => {
+            Event::Wait | Event::Flush | Event::Close | Event::Idle => {
                 unreachable!("`converse` keeps these to itself")
             }
             Event::LogIn {
@@ -407,7 +413,6 @@ impl<K: Ask> Imap<K> {
                 Ok(())
             }
             Event::Compress { tag } => self.on_compress(client, connection, &tag).await,
-            Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
                 let told = self.tell(client, connection, Expunges::Now).await?;
                 if let Some(selected) = &mut client.selected {
@@ -476,7 +481,8 @@ impl<K: Ask> Imap<K> {
         let silence = self.silence(client);
         loop {
             // until the client says something
-            let told = self.tell(client, connection, Expunges::Now).await?;
+            // Boxed: the wait below does not hold what reports need.
+            let told = Box::pin(self.tell(client, connection, Expunges::Now)).await?;
             told.map_err(|gone| gone.end(client))?;
             if let Some(selected) = &mut client.selected {
                 selected.was_listening();

@@ -26,3 +26,6 @@ pub const ASK_AGAIN_MAX: usize = 1_200;
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Messages remembered as damaged, of each core: 32 bytes each.
 pub const DAMAGED_REMEMBERED_MAX: usize = 1_024;
+/// What a future may hold for as long as a connection only waits in it: a thousand idle connections are a thousand of these. Work needs more, and
+/// its futures are boxed for as long as they run.
+pub const WAITING_BYTES_MAX: usize = 2 * 1_024;

@@ -187,32 +187,71 @@ fn admit(
     let tls = listener.tls.clone();
     tokio::task::spawn_local(async move {
         let _open = open;
-        let (mut connection, mut entered) = (connection, entered);
-        if is_proxy {
-            if let Err(fault) = connection.take_proxy_header().await {
-                tracing::debug!(%peer, %fault, "no header of the PROXY protocol came");
-                return;
-            }
-            let client = connection.peer().ip();
-            if !peers.has_room(client) {
-                return turn_away(connection, refusal).await;
-            }
-            entered = Some(Peers::enter(&peers, client));
-        }
-        let _entered = entered;
-        let client = connection.peer().ip();
-        if lets_in.is_some_and(|lets_in| !lets_in(client)) {
-            tracing::debug!(peer = %client, "refused: banned");
-            return turn_away(connection, barred).await;
-        }
-        if let Some(config) = tls
-            && let Err(fault) = connection.start_tls(&config).await
-        {
-            tracing::debug!(%peer, %fault, "TLS handshake failed");
-            return;
-        }
+        let mut connection = connection;
+        let gate = Door {
+            is_proxy,
+            peers,
+            lets_in,
+            refusal,
+            barred,
+            tls,
+        };
+        // Boxed: a handshake needs kilobytes, and a connection that waits for years does not hold them.
+        let entered = Box::pin(gate.let_in(&mut connection, entered)).await;
+        let _entered = match entered {
+            Ok(entered) => entered,
+            Err(Some(refusal)) => return Box::pin(turn_away(connection, refusal)).await,
+            Err(None) => return,
+        };
         serve(connection).await;
     });
+}
+
+/// What a connection passes before it is served.
+struct Door {
+    /// The peer is one of the proxies, which send a header first.
+    is_proxy: bool,
+    peers: Rc<Peers>,
+    lets_in: Option<Arc<LetsIn>>,
+    /// What a peer with too many connections reads.
+    refusal: &'static [u8],
+    /// What a banned peer reads.
+    barred: &'static [u8],
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Door {
+    /// The header of the PROXY protocol, the gate, and TLS where the listener begins with it. `Err` has what the peer is to read, if anything.
+    async fn let_in(
+        self,
+        connection: &mut TcpConnection,
+        mut entered: Option<Entered>,
+    ) -> Result<Option<Entered>, Option<&'static [u8]>> {
+        if self.is_proxy {
+            if let Err(fault) = connection.take_proxy_header().await {
+                let peer = connection.peer();
+                tracing::debug!(%peer, %fault, "no header of the PROXY protocol came");
+                return Err(None);
+            }
+            let client = connection.peer().ip();
+            if !self.peers.has_room(client) {
+                return Err(Some(self.refusal));
+            }
+            entered = Some(Peers::enter(&self.peers, client));
+        }
+        let client = connection.peer().ip();
+        if self.lets_in.is_some_and(|lets_in| !lets_in(client)) {
+            tracing::debug!(peer = %client, "refused: banned");
+            return Err(Some(self.barred));
+        }
+        if let Some(config) = self.tls
+            && let Err(fault) = connection.start_tls(&config).await
+        {
+            tracing::debug!(peer = %connection.peer(), %fault, "TLS handshake failed");
+            return Err(None);
+        }
+        Ok(entered)
+    }
 }
 
 /// Best effort, without waiting: a fresh socket has room for a line.

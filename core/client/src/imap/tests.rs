@@ -50,7 +50,9 @@ fn start_with(
                 if logged_in {
                     session.logged_in("-", &mut Vec::new());
                 }
-                imap.serve_session(&settings, session, connection).await;
+                let served = imap.serve_session(&settings, session, connection);
+                assert!(size_of_val(&served) <= 2 * WAITING_BYTES_MAX);
+                served.await;
             })
         };
         let listener = Listener {
