@@ -42,6 +42,7 @@ pub fn choose(profiles: &[Profile], shape: &Shape) -> Choice {
         .iter()
         .map(|profile| verdict(&profile.name, &profile.fits, shape))
         .collect();
+    // The name at last: with two of one score the choice must not depend on the order in which files were found.
     verdicts.sort_by(|a, b| (b.fits, b.score, &a.name).cmp(&(a.fits, a.score, &b.name)));
     let fitting: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.fits).collect();
     let (name, why) = match fitting[..] {
@@ -130,6 +131,7 @@ fn verdict(name: &str, fits: &Match, shape: &Shape) -> Verdict {
 }
 
 impl Verdict {
+    /// One condition. Its words are made only for the side that is shown, because each profile is held against each machine at every start.
     fn note(
         &mut self,
         holds: bool,
@@ -148,6 +150,7 @@ impl Verdict {
 
     fn word(&mut self, what: &str, wanted: Option<&str>, found: &str, weight: u32) {
         let Some(wanted) = wanted else { return };
+        // Product names end with a revision that says nothing about the machine.
         let holds = match wanted.strip_suffix('*') {
             Some(start) => found.starts_with(start),
             None => found == wanted,
@@ -189,6 +192,7 @@ impl Verdict {
         );
     }
 
+    /// Disks with partitions are somebody's already and do not count: a machine with four disks of which two hold a system has two for mail.
     fn disks(&mut self, wanted: &MatchDisks, shape: &Shape) {
         let count = shape
             .mail_disks()
@@ -204,6 +208,7 @@ impl Verdict {
         };
         let before = self.missed.len();
         self.range(&what, Some(range), count, |n| n, |n| n.to_string());
+        // A class alone is worth points: "NVMe disks" is more specific than "disks", also where both ask for two.
         if wanted.class.is_some() && self.missed.len() == before {
             self.score += CLASS;
         }

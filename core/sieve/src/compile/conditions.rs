@@ -49,6 +49,7 @@ impl Compiler {
     pub(super) fn test(&mut self, node: Node) -> Result<Test, CompileError> {
         let at = node.at;
         self.charge(at, size_of::<Test>())?;
+        // Taken before the test is read: an `ihave` inside of this very test makes its neighbours doubtful, not the test around it.
         let doubtful = self.doubtful;
         match self.known_test(node) {
             // Behind an `ihave` that is false, also in the same test; not the test around it.
