@@ -16,6 +16,8 @@ pub struct Findings {
     pub alarms: Vec<String>,
 }
 
+/// `missing` is what there is no mail without, `alarms` are what can wait: a box with one leg serves mail, and one whose certificate is not there
+/// would serve none that a client accepts.
 pub fn look(
     root: &Path,
     settings: &Settings,
@@ -61,6 +63,7 @@ fn look_at_legs(
     legs: &[String],
     findings: &mut Findings,
 ) {
+    // Counted is every leg that is here or may come by itself. Only with none at all there is nothing to start for.
     let mut there = 0;
     for leg in legs {
         if san::holds(settings, Path::new(leg)) {
@@ -127,6 +130,7 @@ pub fn state_is_on_a_disk(mounts: &str) -> bool {
             let mut words = line.split_whitespace().skip(1);
             Some((words.next()?, words.next()?))
         })
+        // The last line of a place is the mount that is visible.
         .rfind(|(place, _)| *place == "/var/lib/ringpost");
     kind.is_some_and(|(_, kind)| kind != "tmpfs" && kind != "ramfs")
 }
@@ -151,6 +155,7 @@ fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {
         .filter_map(|interface| interface.name.as_ref())
         .chain(members)
         .chain(network.vlans.iter().map(|vlan| &vlan.on));
+    // An alarm and not a refusal: cards may come later, and the one that is there may be all that an operator has to correct it by.
     for name in named.filter(|name| !known(name)) {
         findings.alarms.push(format!(
             "no network card has the name {name}; this machine has {}",
