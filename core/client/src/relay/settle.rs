@@ -69,11 +69,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             warned,
             outcomes,
         };
-        // The report is written before the note, and both are one commit: a crash between them would send it twice, or never.
         let report = self.report(entry, &cases, now).await;
         if report.is_some() {
             self.counters.reports.fetch_add(1, Relaxed);
         }
+        // Both are one commit: a crash between the report and the note would send it twice, or never.
         self.note(entry, note, report).await;
     }
 
@@ -147,6 +147,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// Has the owner note it, again and again until it is noted.
+    ///
+    /// At a stop there is a last chance of some seconds, and then the process ends without the note: the message goes twice, which is the lesser evil.
     async fn note(&self, entry: &Entry, note: Note, mut report: Option<Report>) {
         let id = entry.id;
         // A server has taken the message; only this note keeps it from getting it again. So the loop gives up words and the report before it
@@ -193,8 +195,6 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 }
                 Err(busy) => tracing::debug!(id = id.0, %busy, "not noted yet"),
             }
-            // At a stop there is a last chance of some seconds, and then the process ends without the note: the message goes twice, which is the
-            // lesser evil.
             if self.stop.is_requested() && pause > NOTE_AGAIN * 4 {
                 return;
             }
