@@ -28,12 +28,14 @@ pub fn look(
     let mut findings = Findings::default();
     look_at_legs(root, settings, shape, legs, &mut findings);
     look_at_state(root, &mut findings);
+    // Nothing reaches a box without a card, and its own screen has to say why.
     if shape.nics.is_empty() {
         findings
             .missing
             .push("no network card was found: this image may not contain its driver".into());
     }
     look_at_cards(settings, shape, &mut findings);
+    // What to write instead differs: the first pair has a substitute that we make ourselves, the others are for names that only they prove.
     let own = [&settings.tls.certificate, &settings.tls.key];
     let own = own.into_iter().flatten();
     let own = own.map(|file| (file, "[tls]", "remove the key for a self-signed one"));
@@ -48,6 +50,7 @@ pub fn look(
             ));
         }
     }
+    // An alarm only: a box that waited for a time server would not start where there is none.
     if now < CLOCK_MIN {
         findings
             .alarms
@@ -71,6 +74,7 @@ fn look_at_legs(
             continue;
         }
         let path = below(root, Path::new(leg));
+        // Settings name disks by links of udev; what may hold partitions is the disk behind.
         let real = fs::canonicalize(&path);
         let Ok(real) = real else {
             // A file leg is made by the daemon, when it may.
@@ -93,6 +97,7 @@ fn look_at_legs(
         }
         let kind = fs::metadata(&real).map(|meta| meta.file_type());
         if leg.starts_with("/dev/")
+            // Below another root (a test's) legs are files.
             && root == Path::new("/")
             && !kind.is_ok_and(|kind| kind.is_block_device())
         {

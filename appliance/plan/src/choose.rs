@@ -37,6 +37,7 @@ const CLASS: u32 = 3;
 const BOUND: u32 = 2;
 
 /// Holds every profile against the machine. The most specific one that fits wins; of equals the first by name, and this is reported.
+/// It never fails: a machine that no profile describes runs as well, by what is computed from its shape.
 pub fn choose(profiles: &[Profile], shape: &Shape) -> Choice {
     let mut verdicts: Vec<Verdict> = profiles
         .iter()
@@ -44,12 +45,14 @@ pub fn choose(profiles: &[Profile], shape: &Shape) -> Choice {
         .collect();
     // The name at last: with two of one score the choice must not depend on the order in which files were found.
     verdicts.sort_by(|a, b| (b.fits, b.score, &a.name).cmp(&(a.fits, a.score, &b.name)));
+    // All verdicts are kept, for `profile list` to show what each missed.
     let fitting: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.fits).collect();
     let (name, why) = match fitting[..] {
         [] => (
             "generic".to_owned(),
             "no profile fits; everything is computed".to_owned(),
         ),
+        // `generic` has no conditions, and so it fits everywhere with no points.
         [only] if only.score == 0 => (
             only.name.clone(),
             "no profile for this hardware fits; everything is computed".to_owned(),
@@ -178,6 +181,7 @@ impl Verdict {
         let bounds = u32::from(min.is_some()) + u32::from(max.is_some());
         let holds = min.is_none_or(|min| found >= min) && max.is_none_or(|max| found <= max);
         let wanted = match (min, max) {
+            // As people write it: "2" and not "2 to 2".
             (Some(min), Some(max)) if min == max => shown(min),
             (Some(min), Some(max)) => format!("{} to {}", shown(min), shown(max)),
             (Some(min), None) => format!("{} or more", shown(min)),
@@ -203,6 +207,7 @@ impl Verdict {
             None => "disks without partitions".to_owned(),
         };
         let range = Range {
+            // A profile that speaks of disks of a class is about a machine that has one.
             min: Some(wanted.min.unwrap_or(1)),
             max: wanted.max,
         };

@@ -226,6 +226,7 @@ async fn check_mailbox(
         }
     };
     verdict.messages += view.messages.len() as u64;
+    // Before the bodies: an index in disorder is found in a moment, and a walk that is broken off has said so already.
     for wrong in order(&view) {
         find(verdict, format!("{whose}: {wrong}"));
     }
@@ -234,6 +235,7 @@ async fn check_mailbox(
         let wanted: Vec<_> = bodies.iter().map(|body| body.name).collect();
         let results = admin
             .ask(async move |mailboxes| {
+                // A few at once, and hashed where they are: only names leave the owner's thread, and mail is served between two requests.
                 let read = mailboxes.bodies(&bodies).await;
                 let names = read
                     .into_iter()
@@ -274,6 +276,7 @@ async fn check_mailbox(
 /// RFC 3501 §2.3.1.1: UIDs ascend, and UIDNEXT is above them all.
 fn order(view: &View) -> Vec<String> {
     let mut wrong = Vec::new();
+    // Each is a promise that clients keep copies by. A client that it was broken to shows wrong mail, and never asks again.
     for pair in view.messages.windows(2) {
         if pair[0].uid >= pair[1].uid {
             wrong.push(format!(
@@ -310,6 +313,7 @@ fn order(view: &View) -> Vec<String> {
 }
 
 fn find(verdict: &mut Verdict, finding: String) {
+    // The rest is dropped: the first thousand say what the state is, and an answer is bounded.
     if verdict.findings.len() < FSCK_FINDINGS_MAX {
         verdict.findings.push(finding);
     }
