@@ -196,7 +196,7 @@ impl Verdict {
         );
     }
 
-    /// Disks with partitions are somebody's already and do not count: a machine with four disks of which two hold a system has two for mail.
+    /// Disks with partitions are in use already and do not count: a machine with four disks of which two hold a system has two for mail.
     fn disks(&mut self, wanted: &MatchDisks, shape: &Shape) {
         let count = shape
             .mail_disks()

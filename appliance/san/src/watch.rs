@@ -74,8 +74,8 @@ impl Watch {
         }
     }
 
-    /// Everything is looked at again in each turn, and nothing is remembered about the state of a path: what the kernel did meanwhile is seen, whoever
-    /// asked it to.
+    /// Everything is looked at again in each turn, and nothing is remembered about the state of a path: what the kernel did meanwhile is seen, also
+    /// what another program asked of it.
     pub fn turn(&mut self, root: &Path, engine: &dyn Engine, now: Instant) -> Turn {
         let mut turn = Turn::default();
         self.note(&mut turn);
