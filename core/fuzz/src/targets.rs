@@ -101,10 +101,10 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
-        // Literals come before the login is checked, so their announced size must cost nothing until they are there.
         name: "managesieve",
         run: managesieve::session,
         seeds: managesieve::seeds,
+        // Literals come before the login is checked, so their announced size must cost nothing until they are there.
         words: managesieve::WORDS,
         runs: 100_000,
     },
@@ -422,10 +422,10 @@ pub static TARGETS: &[Target] = &[
         runs: 20_000,
     },
     Target {
-        // SCRAM messages before the login. What the client repeats is compared, so that nothing of it can be bent.
         name: "sasl-exchange",
         run: sasl::fuzzing::exchange,
         seeds: sasl::fuzzing::exchanges,
+        // SCRAM messages before the login. What the client repeats is compared, so that nothing of it can be bent.
         words: &[
             b"n,,",
             b"y,,",

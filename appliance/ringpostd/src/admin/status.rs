@@ -19,7 +19,6 @@ use crate::admin::{legs, machine, spool, volume};
 /// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
     let refuses = admin.trouble().await?;
-    // A node whose storage is on other machines has no legs: an empty list, and not a fault.
     let (legs, scrub) = match admin.afar() {
         Some(_) => (Vec::new(), None),
         None => {
