@@ -255,8 +255,10 @@ fn programs_find_the_other_forms(get: impl Fn(&str, &str) -> String) {
 #[test]
 fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
     let home = Home::new();
-    let (policy, pop3s) = (home.at(444), home.at(995));
-    home.configure(&format!("policy = [\"{policy}\"]\npop3s = [\"{pop3s}\"]\n"));
+    let (policy, pop3s, submissions) = (home.at(444), home.at(995), home.at(465));
+    home.configure(&format!(
+        "policy = [\"{policy}\"]\npop3s = [\"{pop3s}\"]\nsubmissions = [\"{submissions}\"]\n"
+    ));
     let path = home.directory.path().join("ringpost.toml");
     let text = std::fs::read_to_string(&path).expect("written");
     let text = text.replace("[inbound]\n", "[inbound]\npolicy = \"enforce\"\n");
