@@ -52,6 +52,7 @@ pub fn bytes_per_second(directory: &Path, pattern: &Pattern) -> io::Result<f64> 
     for path in &paths {
         uring::create_file_leg(path, pattern.leg_bytes, |_| {}).map_err(io::Error::other)?;
     }
+    // The production ring and host, without a runtime around them: what is between the two figures is the price of everything above.
     let local = Local::new().map_err(io::Error::other)?;
     let mut legs = Vec::new();
     for path in &paths {
@@ -80,6 +81,7 @@ pub fn bytes_per_second(directory: &Path, pattern: &Pattern) -> io::Result<f64> 
             writers.clone(),
             finished.clone(),
         );
+        // Not zeros: some disks and file systems do not write those.
         let payload = vec![7; pattern.block_bytes - BATCH_HEADER_BYTES];
         let within = pattern.within;
         let block_bytes = pattern.block_bytes as u64;
@@ -87,6 +89,7 @@ pub fn bytes_per_second(directory: &Path, pattern: &Pattern) -> io::Result<f64> 
             while begin.elapsed() < within {
                 let mut batch = volume.begin().await;
                 batch.place(&payload);
+                // Full: the figure is of what was written until then.
                 if volume.commit(batch).await.is_err() {
                     break;
                 }

@@ -10,6 +10,7 @@ enum Bound {
 }
 
 /// A figure by its name in the sheet.
+/// Mostly ratios to a peer in the same run: the machine, its disks and its noise are then the same on both sides.
 struct Promise {
     figure: &'static str,
     what: &'static str,
@@ -17,6 +18,7 @@ struct Promise {
     scenario: &'static str,
 }
 
+// Bounds are what was promised and not what was measured: the table shows both, and a bound is changed only with its promise.
 const PROMISES: &[Promise] = &[
     Promise {
         figure: "ratio.accepted.postfix",
@@ -164,6 +166,7 @@ pub fn table(sheet: &Sheet) -> String {
             Bound::AtMost(bound) => (format!("≤ {bound}"), measured.map(|value| value <= bound)),
         };
         let value = measured.map_or("–".to_string(), |value| format!("{value:.3}"));
+        // "Not measured" is a third answer on purpose: a scenario that could not run must not look like one that passed.
         let verdict = match met {
             Some(true) => "met",
             Some(false) => "**not met**",

@@ -32,6 +32,8 @@ pub mod update;
 mod ways;
 
 /// The text for one reply.
+/// The daemon answers with documents only, and the words are made here, in the caller's program: `--json` and the text then cannot say different
+/// things, and an older `ringpostctl` shows what it understands.
 pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
     Ok(match request {
         Request::Status => status(&typed(value)?),
@@ -76,6 +78,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::SupportBundle => {
             serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
         }
+        // Text already, in the format of the programs that read it.
         Request::Metrics => typed(value)?,
         Request::Disks => disks::show(&typed(value)?),
         Request::Network => network::show(&typed(value)?),
@@ -133,6 +136,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::DkimRemove { .. }
         | Request::LegDetach { .. }
         | Request::LegFail { .. }
+        // Every request has its arm, so that a new one does not compile until its text was thought of.
         | Request::LegRetire { .. } => "done".into(),
     })
 }

@@ -32,6 +32,8 @@ pub fn check(world: &World, current: &str, new: &New<'_>) -> (String, Checked) {
     }
 }
 
+// Secrets first: what was shown to the administrator had marks in the place of hashes, and those have to be hashes again before
+// anything is compared or parsed.
 fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Checked), Misfit> {
     if new.text.len() as u64 > SETTINGS_BYTES_MAX {
         return Err(Misfit::new(format!(
@@ -55,6 +57,8 @@ fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Check
         )));
     }
     let mut checked = change::between(&old, &table(new.name, &text)?);
+    // The same look at the old settings tells which findings are new. `Err` here is possible (a profile was renamed by an update), and then
+    // all findings count as new.
     let before = of_boot(world, "the settings in force", current);
     match of_boot(world, new.name, &text) {
         Err(misfit) => checked.mistakes.push(misfit.to_string()),
@@ -153,6 +157,7 @@ fn judge_legs(
                 .filter(|leg| !is_away(leg))
                 .collect::<Vec<_>>()
         });
+    // Paths are compared by what they lead to: `/dev/disk/by-id` and `/dev/nvme0n1` may be one disk.
     let same = given.is_some_and(|given| real(&given) == real(named));
     if !same && real(now) != real(named) {
         checked.mistakes.push(format!(

@@ -50,6 +50,7 @@ pub fn put(root: &Path, files: &Files) -> Result<(bool, bool), Misfit> {
     let mut new = (false, false);
     for (path, text) in files {
         let path = root.join(path);
+        // An unchanged file is left alone: its interface is then not reconfigured, and connections over it stay.
         if fs::read_to_string(&path).is_ok_and(|there| there == *text) {
             continue;
         }
@@ -113,12 +114,15 @@ fn told(path: &Path, error: &std::io::Error) -> Misfit {
     Misfit::new(format!("{}: {error}", path.display()))
 }
 
+// Interface, bond and VLAN tables may name the same card, and networkd takes only the first file that matches it. So everything about a
+// card is gathered first and written once.
 fn write_network(network: &Network, files: &mut Files) {
     let mut told: BTreeMap<String, Told> = BTreeMap::new();
     let by_name = |name: &str| format!("Name={name}");
     for interface in &network.interfaces {
         let (key, matches) = match (&interface.name, &interface.mac) {
             (Some(name), _) => (name, by_name(name)),
+            // `Kind=!*` leaves bonds and VLANs out, which carry their card's MAC address.
             (None, Some(mac)) => (mac, format!("MACAddress={mac}\nType=ether\nKind=!*")),
             (None, None) => continue, // refused by Network::check
         };
@@ -194,6 +198,7 @@ fn addresses(dhcp: bool, addresses: &[String], gateways: &[IpAddr], dns: &[IpAdd
     for gateway in gateways {
         let _ = writeln!(text, "Gateway={gateway}");
     }
+    // A member of a bond has no addresses, and name servers on it would be asked through a card that carries no IP.
     if dhcp || !addresses.is_empty() {
         for server in dns {
             let _ = writeln!(text, "DNS={server}");
@@ -218,6 +223,7 @@ pub fn queue_files(cards: &[(String, u64)]) -> Files {
 }
 
 pub(crate) fn set_host_name(root: &Path, name: &str) -> Result<(), Misfit> {
+    // The kernel's name has no domain; what mail uses is `server.name`, whole.
     let host = name.split('.').next().unwrap_or(name);
     std::fs::write(root.join("proc/sys/kernel/hostname"), host)
         .map_err(|error| Misfit::new(format!("the host name cannot be set to {host}: {error}")))

@@ -42,6 +42,8 @@ pub fn run(world: &World) -> (Outcome, Report) {
         ..Report::default()
     };
     let mut report = fresh();
+    // Settings on probation get one try. If they cannot be carried out, everything is done again with the previous ones in the same boot: a
+    // box that cannot be reached helps nobody.
     let mut outcome = live(world, &mut report, true);
     if let (Err(misfit), true) = (&outcome, report.on_probation) {
         let alarm = serve::cannot_be_carried_out(world, misfit);
@@ -67,6 +69,7 @@ pub fn run(world: &World) -> (Outcome, Report) {
 /// `candidate`: settings on probation may be tried.
 fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, Misfit> {
     let root = world.root.as_path();
+    // A factory reset is asked for by a running box and done by the next start, before anything has opened what it removes.
     if find::forget(root)? {
         report
             .alarms
@@ -91,6 +94,7 @@ fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, 
     let name = found.path.display().to_string();
     let settings = Settings::parse_before_legs(&name, &found.text)?;
     report.server_name = Some(settings.server.name.clone());
+    // Before anything is done with them: what a stick held must be there at the next boot, when the stick is not.
     let found = keep(world, found, report)?;
     // The network first: what is wrong below is then seen from afar as well. What an earlier run wrote is not to be mixed in.
     network::forget(root)?;
@@ -147,6 +151,7 @@ pub fn again(world: &World) -> Result<Report, Misfit> {
     let told = |error: &dyn std::fmt::Display| Misfit::new(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(&path).map_err(|error| told(&error))?;
     let mut report: Report = serde_json::from_str(&text).map_err(|error| told(&error))?;
+    // No profile was chosen, because the boot failed before that: there is nothing to tune by.
     let Some(chosen) = &report.profile else {
         return Ok(report);
     };
@@ -179,6 +184,7 @@ fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Prof
     let Chosen { profile, name, why } = chosen(root, &report.shape, pinned)?;
     let placement = place(&profile.zones, &Machine::whole(&report.shape))?;
     let command_line = hardware::command_line(&profile, &placement);
+    // Each step is read back when it was made: a file of the kernel may take a value and not do it.
     let steps = hardware::steps(root, &profile, &report.shape, &placement);
     report.differences = hardware::apply(root, &steps);
     report
@@ -261,6 +267,7 @@ fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result
         return Ok(());
     }
     let mut why = String::new();
+    // Asked first, so that an ordinary boot does not have systemd read its configuration again.
     if read("timeout") != wanted || read("state") != "active" {
         let file = (
             WATCHDOG.to_owned(),

@@ -16,6 +16,8 @@ pub struct Findings {
     pub alarms: Vec<String>,
 }
 
+/// `missing` is what there is no mail without, `alarms` are what can wait: a box with one leg serves mail, and one whose certificate is not there
+/// would serve none that a client accepts.
 pub fn look(
     root: &Path,
     settings: &Settings,
@@ -26,12 +28,14 @@ pub fn look(
     let mut findings = Findings::default();
     look_at_legs(root, settings, shape, legs, &mut findings);
     look_at_state(root, &mut findings);
+    // Nothing reaches a box without a card, and its own screen has to say why.
     if shape.nics.is_empty() {
         findings
             .missing
             .push("no network card was found: this image may not contain its driver".into());
     }
     look_at_cards(settings, shape, &mut findings);
+    // What to write instead differs: the first pair has a substitute that we make ourselves, the others are for names that only they prove.
     let own = [&settings.tls.certificate, &settings.tls.key];
     let own = own.into_iter().flatten();
     let own = own.map(|file| (file, "[tls]", "remove the key for a self-signed one"));
@@ -46,6 +50,7 @@ pub fn look(
             ));
         }
     }
+    // An alarm only: a box that waited for a time server would not start where there is none.
     if now < CLOCK_MIN {
         findings
             .alarms
@@ -61,6 +66,7 @@ fn look_at_legs(
     legs: &[String],
     findings: &mut Findings,
 ) {
+    // Counted is every leg that is here or may come by itself. Only with none at all there is nothing to start for.
     let mut there = 0;
     for leg in legs {
         if san::holds(settings, Path::new(leg)) {
@@ -68,6 +74,7 @@ fn look_at_legs(
             continue;
         }
         let path = below(root, Path::new(leg));
+        // Settings name disks by links of udev; what may hold partitions is the disk behind.
         let real = fs::canonicalize(&path);
         let Ok(real) = real else {
             // A file leg is made by the daemon, when it may.
@@ -90,6 +97,7 @@ fn look_at_legs(
         }
         let kind = fs::metadata(&real).map(|meta| meta.file_type());
         if leg.starts_with("/dev/")
+            // Below another root (a test's) legs are files.
             && root == Path::new("/")
             && !kind.is_ok_and(|kind| kind.is_block_device())
         {
@@ -127,6 +135,7 @@ pub fn state_is_on_a_disk(mounts: &str) -> bool {
             let mut words = line.split_whitespace().skip(1);
             Some((words.next()?, words.next()?))
         })
+        // The last line of a place is the mount that is visible.
         .rfind(|(place, _)| *place == "/var/lib/ringpost");
     kind.is_some_and(|(_, kind)| kind != "tmpfs" && kind != "ramfs")
 }
@@ -151,6 +160,7 @@ fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {
         .filter_map(|interface| interface.name.as_ref())
         .chain(members)
         .chain(network.vlans.iter().map(|vlan| &vlan.on));
+    // An alarm and not a refusal: cards may come later, and the one that is there may be all that an operator has to correct it by.
     for name in named.filter(|name| !known(name)) {
         findings.alarms.push(format!(
             "no network card has the name {name}; this machine has {}",

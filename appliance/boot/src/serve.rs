@@ -75,6 +75,7 @@ pub fn answer(world: &World, request: &Request) -> Outcome {
 }
 
 /// One change at a time. The lock ends with the process.
+/// The guard takes it too: a confirmation and the end of the time cannot both win.
 fn lock(root: &Path) -> Result<File, Misfit> {
     let path = root.join(LOCK);
     let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
@@ -132,6 +133,7 @@ fn shown(world: &World) -> Result<Shown, Misfit> {
 }
 
 /// Checks new settings and puts them in force. Those that could cut off access begin a probation.
+// What is refused leaves no trace; what is kept is remembered with its author, and a note says what is not in force yet.
 fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Checked, Misfit> {
     let root = world.root.as_path();
     let current = changeable(world)?;
@@ -142,6 +144,7 @@ fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Check
     if !checked.mistakes.is_empty() {
         return Err(Misfit::new(checked.mistakes.join("\n")));
     }
+    // An apply of the same text is not a change, and must not start a probation that no administrator then confirms.
     if checked.changes.is_empty() {
         return Ok(checked);
     }
@@ -156,6 +159,7 @@ fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Check
             "applied"
         }
         tried => {
+            // Too short, and no person can reconnect; too long, and a box that cannot be reached stays so for hours.
             let within = within_s.clamp(WITHIN_MIN.as_secs(), WITHIN_MAX.as_secs());
             checked.within_s = within;
             begin(world, &text, tried, &checked, within, who)?;
@@ -232,6 +236,7 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
             "these settings are not in force yet: confirm them in a few seconds",
         ));
     };
+    // The old connection may go on over addresses that new ones cannot use any more.
     if connected_ms <= since {
         return Err(Misfit::new(
             "this connection is older than the settings: confirm them over a new connection",
@@ -290,6 +295,7 @@ fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Ou
 }
 
 /// What takes effect without a restart, made so: network, time servers, host name.
+// Each part is tried whatever became of the others: with the network in place a box can be reached and the rest repaired.
 fn put_in_force(world: &World, text: &str) -> Result<(), Misfit> {
     let settings = Settings::parse_before_legs("the settings", text)?;
     let files = network::files(settings.network.as_ref(), &settings.time);
@@ -317,7 +323,9 @@ fn put_in_force(world: &World, text: &str) -> Result<(), Misfit> {
 
 /// Puts settings in force that are on probation, and gives them up when their time is over. Comes back when nothing is.
 pub fn guard(mut world: World) -> Result<(), Misfit> {
+    // Wall time is not asked again: a change of the time servers, of all things, could make it jump.
     let (began, then) = (Instant::now(), world.now);
+    // The answer to the request is still on its way over the network that is about to change.
     std::thread::sleep(ANSWER_FIRST);
     loop {
         // until nothing is on probation
@@ -357,6 +365,7 @@ pub fn tick(world: &World) -> Result<Option<Duration>, Misfit> {
         return Ok(None);
     }
     let live = *live;
+    // `since` is noted only after the candidate is in force: connections are compared with it, and one made before proves nothing.
     if since_ms.is_none() {
         let candidate = probation::text(root, CANDIDATE)?;
         let done = match candidate {
@@ -395,6 +404,7 @@ fn give_up(world: &World, who: &str, keys: &[String], live: bool, why: &str) -> 
     given_up(world, who, keys, why);
     match back {
         Ok(()) => Ok(()),
+        // The last resort of a probation is a restart: it takes the stored settings, which are the previous ones.
         Err(_) => (world.command)("systemctl", &["--no-block", "reboot"]).map_err(Misfit::new),
     }
 }

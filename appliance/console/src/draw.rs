@@ -41,6 +41,7 @@ impl Look {
 /// One screen: name and state above, mail and volume in the middle, alarms below. The alarms get as many lines as they
 /// need, five at most.
 pub fn draw(frame: &mut Frame<'_>, view: &View, look: Look) {
+    // At least one line, so that "no alarms" can be read: an empty box could also be a screen that hangs.
     let alarms = (view.alarms.len() as u16).clamp(1, 5) + 2;
     let [head, body, foot] = Layout::vertical([
         Constraint::Length(5),
@@ -95,6 +96,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     let width = widest.max().unwrap_or(0) as u16;
     let [text, logo] = Layout::horizontal([
         Constraint::Min(42),
+        // The logo goes first when the terminal is narrow.
         Constraint::Length(if area.width >= width + 44 { width } else { 0 }),
     ])
     .areas(area);
@@ -224,6 +226,7 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
             _ => String::new(),
         };
         let path = leg.path.as_deref().unwrap_or("absent");
+        // A path by id is longer than half a screen, and its last part is what is printed on the drive.
         let name = path.rsplit('/').next().unwrap_or(path);
         lines.push(format!("leg {} {}{progress}  {name}", leg.index, leg.state));
     }

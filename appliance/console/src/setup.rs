@@ -14,6 +14,7 @@ use plan::{Settings, Shape, Size};
 use crate::limits::{PEM_LINES_MAX, TRIES_MAX};
 
 /// Where questions go and answers come from.
+/// A seam for tests, and the reason why the questions know nothing of terminals: serial line, screen and a script all look the same.
 pub trait Talk {
     /// Shows text as it is.
     fn say(&mut self, text: &str) -> io::Result<()>;
@@ -91,6 +92,7 @@ pub fn ask(
         (&account, &hash),
         authority.as_deref(),
     );
+    // The same parser as at the boot: what is accepted here must not be refused by the next start, when nobody sits in front of it.
     if let Err(misfit) = Settings::parse("ringpost.toml", &settings) {
         talk.say(&format!("This cannot be used: {misfit}\n"))?;
         return Ok(None);
@@ -223,6 +225,7 @@ fn disks(
     let mut disks = Vec::new();
     let mut lines = String::new();
     let mut others = String::new();
+    // A disk without a stable name is not offered: settings that name it by the kernel's could mean another one after the next boot.
     for disk in shape.mail_disks() {
         let Some(path) = stable_path(disk) else {
             continue;
@@ -304,6 +307,7 @@ fn password(talk: &mut dyn Talk) -> io::Result<String> {
 /// Asks twice: a mistyped password would lock the only account.
 fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
     for _ in 0..TRIES_MAX {
+        // Hashed at once, so that rules about passwords are told before it is typed a second time.
         let first = question(talk, "Its password: ", |answer| {
             admin::password::hash(answer).map(|hash| (answer.to_owned(), hash))
         })?;
@@ -330,6 +334,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
             }
             pem.push_str(&line);
             pem.push('\n');
+            // A pasted certificate ends itself; a person who pastes half of one ends it with an empty line.
             if line.starts_with("-----END") {
                 break;
             }

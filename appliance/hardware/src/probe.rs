@@ -11,6 +11,8 @@ use plan::shape::{Cpu, Disk, DiskClass, Nic, San};
 use crate::read;
 
 /// Looks at the machine below `root` (`/`, or a tree of files in a test). What cannot be read is not there.
+/// Nothing here fails. A machine without DMI, without NUMA or with a kernel that leaves a file out is a machine with less to go by, and a
+/// profile that needs more than that does not fit it.
 pub fn probe(root: &Path) -> Shape {
     let sys = root.join("sys");
     let dmi = |name: &str| read::text(&sys.join("class/dmi/id").join(name)).unwrap_or_default();
@@ -52,6 +54,7 @@ fn cpus(sys: &Path) -> Vec<Cpu> {
         .into_iter()
         .map(|number| {
             let siblings = directory.join(format!("cpu{number}/topology/thread_siblings_list"));
+            // Of two threads of a core the one with the higher number is the second: pinning fills the first ones before it doubles up.
             let first = read::text(&siblings)
                 .and_then(|list| cpu_list(&list))
                 .and_then(|list| list.into_iter().min());
@@ -86,6 +89,7 @@ fn disks(root: &Path, sys: &Path) -> Vec<Disk> {
         let bytes = read::number(&directory.join("size"))
             .unwrap_or(0)
             .saturating_mul(512);
+        // An empty card reader, or a path of a SAN that is down.
         if bytes == 0 {
             continue;
         }
@@ -101,6 +105,7 @@ fn disks(root: &Path, sys: &Path) -> Vec<Disk> {
             bytes,
             partitions,
             removable: read::number(&directory.join("removable")) == Some(1),
+            // Unknown counts as rotating: the plan is then slower than it could be, and not faster than the disk.
             rotational: read::number(&directory.join("queue/rotational")) != Some(0),
             model: word("model"),
             serial,
@@ -138,6 +143,7 @@ fn class(name: &str, device: &Path) -> Option<DiskClass> {
 fn device_node(device: &Path) -> Option<usize> {
     let real = read::real(device);
     real.ancestors()
+        // A disk hangs below its controller, and the controller below its PCI bridge; any of them may be the one that knows.
         .take_while(|above| !above.ends_with("sys/devices"))
         .find_map(|above| read::node(&above.join("numa_node")))
 }

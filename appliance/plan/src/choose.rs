@@ -37,18 +37,22 @@ const CLASS: u32 = 3;
 const BOUND: u32 = 2;
 
 /// Holds every profile against the machine. The most specific one that fits wins; of equals the first by name, and this is reported.
+/// It never fails: a machine that no profile describes runs as well, by what is computed from its shape.
 pub fn choose(profiles: &[Profile], shape: &Shape) -> Choice {
     let mut verdicts: Vec<Verdict> = profiles
         .iter()
         .map(|profile| verdict(&profile.name, &profile.fits, shape))
         .collect();
+    // The name at last: with two of one score the choice must not depend on the order in which files were found.
     verdicts.sort_by(|a, b| (b.fits, b.score, &a.name).cmp(&(a.fits, a.score, &b.name)));
+    // All verdicts are kept, for `profile list` to show what each missed.
     let fitting: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.fits).collect();
     let (name, why) = match fitting[..] {
         [] => (
             "generic".to_owned(),
             "no profile fits; everything is computed".to_owned(),
         ),
+        // `generic` has no conditions, and so it fits everywhere with no points.
         [only] if only.score == 0 => (
             only.name.clone(),
             "no profile for this hardware fits; everything is computed".to_owned(),
@@ -130,6 +134,7 @@ fn verdict(name: &str, fits: &Match, shape: &Shape) -> Verdict {
 }
 
 impl Verdict {
+    /// One condition. Its words are made only for the side that is shown, because each profile is held against each machine at every start.
     fn note(
         &mut self,
         holds: bool,
@@ -148,6 +153,7 @@ impl Verdict {
 
     fn word(&mut self, what: &str, wanted: Option<&str>, found: &str, weight: u32) {
         let Some(wanted) = wanted else { return };
+        // Product names end with a revision that says nothing about the machine.
         let holds = match wanted.strip_suffix('*') {
             Some(start) => found.starts_with(start),
             None => found == wanted,
@@ -175,6 +181,7 @@ impl Verdict {
         let bounds = u32::from(min.is_some()) + u32::from(max.is_some());
         let holds = min.is_none_or(|min| found >= min) && max.is_none_or(|max| found <= max);
         let wanted = match (min, max) {
+            // As people write it: "2" and not "2 to 2".
             (Some(min), Some(max)) if min == max => shown(min),
             (Some(min), Some(max)) => format!("{} to {}", shown(min), shown(max)),
             (Some(min), None) => format!("{} or more", shown(min)),
@@ -189,6 +196,7 @@ impl Verdict {
         );
     }
 
+    /// Disks with partitions are in use already and do not count: a machine with four disks of which two hold a system has two for mail.
     fn disks(&mut self, wanted: &MatchDisks, shape: &Shape) {
         let count = shape
             .mail_disks()
@@ -199,11 +207,13 @@ impl Verdict {
             None => "disks without partitions".to_owned(),
         };
         let range = Range {
+            // A profile that speaks of disks of a class is about a machine that has one.
             min: Some(wanted.min.unwrap_or(1)),
             max: wanted.max,
         };
         let before = self.missed.len();
         self.range(&what, Some(range), count, |n| n, |n| n.to_string());
+        // A class alone is worth points: "NVMe disks" is more specific than "disks", also where both ask for two.
         if wanted.class.is_some() && self.missed.len() == before {
             self.score += CLASS;
         }

@@ -12,6 +12,8 @@ use crate::spool::{self, SpoolPlan};
 use crate::units::Size;
 
 /// One line of the sum.
+/// Every holder of memory that grows has a line: a sum with a hole in it would leave it to the kernel which
+/// process ends on a busy day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLine {
     pub what: String,
@@ -21,6 +23,7 @@ pub struct MemoryLine {
 }
 
 /// Calls to scanners at a time, and the threads that make them.
+/// Scanners get the whole message in memory of their protocol, so that each call has its price whatever the message's own memory is.
 pub(crate) struct Scanning {
     pub calls: u64,
     pub threads: u64,
@@ -137,6 +140,8 @@ impl Allowance {
         let (memory, limits) = (&settings.memory, &settings.limits);
         let message = limits.message.get_ref().0;
         let spool = spool::fits(&settings.spool, message, (total, machine.open_files))?;
+        // Shares of the whole and fixed costs are subtracted before the rest is divided: what receives mail gets what is left, and not the other way
+        // round, because it can answer 4xx and the others cannot.
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
@@ -230,6 +235,7 @@ impl Allowance {
 }
 
 /// What was written, else `computed`.
+/// A limit below one message would refuse every message of that size for ever, which reads as a fault of the sender's.
 fn at_least(key: &str, written: Option<Size>, computed: u64, least: u64) -> Result<u64, Misfit> {
     match written {
         Some(size) if size.0 < least => Err(Misfit::new(format!(
@@ -343,6 +349,7 @@ pub(crate) fn check(
     if sum <= total {
         return Ok(());
     }
+    // The largest of those that a setting can change: lowering it is most likely to be enough.
     let largest = lines
         .iter()
         .filter(|line| !line.lower.is_empty())

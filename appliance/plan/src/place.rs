@@ -25,6 +25,7 @@ impl Placement {
             .copied()
             .filter(|cpu| !self.housekeeping.contains(cpu))
             .collect();
+        // Two zones may share one: it is isolated once.
         cpus.sort_unstable();
         cpus.dedup();
         cpus
@@ -37,6 +38,7 @@ pub fn place(zones: &Zones, machine: &Machine) -> Result<Placement, Misfit> {
     if zones.says_nothing() {
         return Ok(computed(&machine.cpus));
     }
+    // Named ones go before anything is chosen, so that the order of the roles has no say in what a profile states.
     let mut free = machine.in_order();
     let named = [
         &zones.housekeeping,
@@ -70,6 +72,7 @@ pub fn place(zones: &Zones, machine: &Machine) -> Result<Placement, Misfit> {
         near: Some(Near::Disks),
     };
     let storage = hand.zone(zones.storage.as_ref().unwrap_or(&one), None, &housekeeping);
+    // Both shares are of what was left before either took: 50 and 50 are halves, and not a half and a quarter.
     let left = hand.free.len();
     let inbound = hand.zone(
         zones.inbound.as_ref().unwrap_or(&half),
@@ -99,6 +102,7 @@ impl Hand<'_> {
         };
         let wanted = match (count, share, share_of) {
             (Some(count), _, _) => count,
+            // Rounded up, so that an odd CPU goes to inbound, which chooses first, and none stays unused.
             (None, Some(share), Some(left)) => (left * usize::from(share)).div_ceil(100),
             _ => 1,
         };
@@ -106,6 +110,7 @@ impl Hand<'_> {
         if !taken.is_empty() {
             return taken;
         }
+        // With its neighbour in the flow of a message rather than with all: the two are seldom busy with different messages at once.
         match else_with {
             [] => self.machine.cpus.first().copied().into_iter().collect(),
             shared => shared.to_vec(),
@@ -124,6 +129,7 @@ impl Hand<'_> {
         order.sort_by_key(|cpu| node.is_some() && topology.node_of(*cpu) != node);
         order.truncate(count);
         self.free.retain(|cpu| !order.contains(cpu));
+        // For people: a placement is shown, and a list in order can be compared.
         order.sort_unstable();
         order
     }
@@ -137,6 +143,7 @@ fn computed(cpus: &[usize]) -> Placement {
         [only] => (vec![only], vec![only], vec![only]),
         [first, second] => (vec![first], vec![second], vec![second]),
         [first, ref rest @ ..] => {
+            // Larger machines keep the others for the kernel, filters and programs beside us.
             let rest = &rest[..rest.len().min(2 * ZONE_CORES_MAX)];
             let (inbound, client) = rest.split_at(rest.len().div_ceil(2));
             (vec![first], inbound.to_vec(), client.to_vec())

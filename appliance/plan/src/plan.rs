@@ -117,6 +117,8 @@ impl Plan {
         }
     }
 
+    // In the order in which later parts need earlier ones: CPUs give the number of threads, threads give memory, memory gives the number of
+    // connections, and connections give open files.
     pub fn make(settings: &Settings, profile: &Profile, machine: &Machine) -> Result<Plan, Misfit> {
         if settings.server.name.is_empty()
             || settings
@@ -148,6 +150,7 @@ impl Plan {
         let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
         let has_storage = settings.runs(Zone::Storage);
+        // A node without storage has the fields all the same, at zero: its lines then vanish from the sum by themselves.
         let of_storage = |bytes: u64| if has_storage { bytes } else { 0 };
         let storage = StoragePlan {
             legs: volume.legs.get_ref().clone(),
@@ -183,6 +186,7 @@ impl Plan {
         if !has_storage {
             fixed.push(descriptors::handing(handing_threads(settings, &cores)));
         }
+        // Connections shrink to what the process may open, if the settings do not say how many there are to be.
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
@@ -193,7 +197,9 @@ impl Plan {
             lines.retain(|line| !memory::ELSEWHERE.contains(&line.what.as_str()));
         }
         lines.extend(apart);
+        // The sum of all lines, and not of what was handed out above: a part that was forgotten in one place is found in the other.
         memory::check(&lines, allowance.total, machine, profile)?;
+        // Such a box would answer 4xx to its largest messages for ever.
         if allowance.receive < message_bytes_max {
             return Err(Misfit::new(format!(
                 "memory.receive ({}) is smaller than one message of limits.message ({}): lower limits.message",

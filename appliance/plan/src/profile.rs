@@ -317,6 +317,7 @@ impl Profile {
                 )));
             }
         };
+        // Sorted, so that of two files with one name the same wins on every machine.
         let mut files: Vec<_> = entries
             .flatten()
             .map(|entry| entry.path())
@@ -382,6 +383,7 @@ impl Profile {
         {
             return Err("irq: \"housekeeping\" needs zones.housekeeping".into());
         }
+        // When the engine gives a leg up first, the command is still with the disk, and its buffer cannot be used again.
         let deadline = storage.hard_deadline.unwrap_or(Span(DEADLINE_TURNING));
         if let Some(timeout) = self.block.timeout
             && timeout.0 >= deadline.0
@@ -405,6 +407,7 @@ impl Profile {
             return Ok(profile);
         }
         let path = Path::new(name);
+        // A mistyped name is not searched as a file: the sentence would be about a path that was not meant.
         if path.components().count() == 1 && path.extension().is_none() {
             let known: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
             return Err(Misfit::new(format!(

@@ -31,6 +31,7 @@ pub struct Target {
     /// CHAP, iSCSI only.
     pub user: Option<String>,
     /// CHAP's secret, or NVMe's DH-HMAC-CHAP key (`DHHC-1:…`).
+    // By type and not by care: what shows settings cannot show this.
     #[serde(default, skip_serializing)]
     pub secret: Option<Secret>,
     /// A checksum over every packet of data. Left out: yes.
@@ -67,6 +68,7 @@ impl Target {
         self.legs.iter().filter_map(|leg| leg.strip_prefix(MAP))
     }
 
+    /// On unless switched off: TCP's checksum misses what a faulty switch or card does to a few packets in a million, and here they are mail.
     pub fn has_digests(&self) -> bool {
         self.digests.unwrap_or(true)
     }
@@ -84,6 +86,7 @@ impl Target {
             San::Fc => self.check_fc()?,
             San::NvmeTcp | San::Iscsi => self.check_names()?,
         }
+        // Names first, so that the sentences about the rest can use them.
         self.check_secret()?;
         self.check_legs()
     }
@@ -140,6 +143,7 @@ impl Target {
         }
         for (index, address) in self.address.iter().enumerate() {
             let ip = address.ip();
+            // Written from a template and not filled in: the kernel would try it for ever and say nothing that helps.
             if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) || address.port() == 0 {
                 return Err(format!(
                     "{}: {address} is not the address of a host: write the target's own address with its port",
@@ -164,6 +168,7 @@ impl Target {
             (San::NvmeTcp, Some(_), _) => Err(format!(
                 "{shown}: NVMe knows no `user`: the host is known by `host`, remove it"
             )),
+            // The kernel refuses a malformed key only at the connection, with a number.
             (San::NvmeTcp, None, Some(secret)) if !is_dhchap(secret.reveal()) => Err(format!(
                 "{shown}: `secret` is not a DH-HMAC-CHAP key: write the one that `nvme gen-dhchap-key` made, DHHC-1:00:…:"
             )),
@@ -202,6 +207,8 @@ impl Target {
                     "{shown}: {named} may refer to another disk after a restart: name it by {BY_ID}…"
                 ));
             };
+            // NVMe joins paths in the kernel. With SCSI each path is a disk of its own; a leg on one of them would miss the other when that fails,
+            // and a leg on each would be the same disk twice in one mirror.
             let several = self.address.len() > 1;
             let mapped = leg.starts_with(MAP);
             match self.kind {
@@ -240,6 +247,7 @@ pub fn check(
     legs: &[String],
     source: &Source<'_>,
 ) -> Result<(), Misfit> {
+    // Quadratic; `SAN_TARGETS_MAX` bounds it.
     let mut seen: Vec<&Target> = Vec::new();
     for spanned in targets {
         let target = spanned.get_ref();
@@ -256,6 +264,7 @@ pub fn check(
                     target.target
                 )));
             }
+            // open-iscsi has one file for the name.
             if target.kind == San::Iscsi && other.kind == San::Iscsi && other.host != target.host {
                 return Err(told(format!(
                     "this box has one initiator name: `host` is {} here and {} above, write the same",
@@ -306,6 +315,7 @@ fn is_word(text: &str) -> bool {
 fn is_dhchap(text: &str) -> bool {
     let mut parts = text.split(':');
     let (head, hash, key, end) = (parts.next(), parts.next(), parts.next(), parts.next());
+    // The CRC is left to the kernel: what is to be found here is a password in the place of a key.
     let base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
     head == Some("DHHC-1")
         && hash.is_some_and(|hash| ["00", "01", "02", "03"].contains(&hash))

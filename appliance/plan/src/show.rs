@@ -25,6 +25,7 @@ impl Display for Plan {
             let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
             writeln!(f, "{:<28} {cpu:>4}  {}", core.name, zones.join(", "))?;
         }
+        // What is not mail runs beside the pinned cores, so that a slow request of an operator delays no message.
         let rest = match self.housekeeping.as_slice() {
             [] => "any".to_owned(),
             cpus => show_cpus(cpus),
@@ -52,6 +53,7 @@ impl Display for Plan {
             self.show_spool(f)?;
         }
         writeln!(f)?;
+        // Each line names the setting that makes it smaller: a plan that does not fit has to say what to do about it.
         writeln!(f, "{:<28} {:>10}  lower it with", "MEMORY", "")?;
         for line in &self.memory {
             writeln!(

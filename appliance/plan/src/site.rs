@@ -112,6 +112,7 @@ fn no_quota() -> Size {
 
 impl Network {
     pub fn check(&self) -> Result<(), String> {
+        // Each becomes files for networkd, which reads them at every change.
         if self.interfaces.len() + self.bonds.len() + self.vlans.len() > INTERFACES_MAX {
             return Err(format!(
                 "[network]: write at most {INTERFACES_MAX} interfaces"
@@ -119,6 +120,7 @@ impl Network {
         }
         for interface in &self.interfaces {
             let what = match (&interface.name, &interface.mac) {
+                // One of the two: with both it would not be clear which counts when they disagree.
                 (Some(name), None) => {
                     check_name("network.interface", name, true)?;
                     name
@@ -270,6 +272,7 @@ pub fn check_people(domains: &[Domain], accounts: &[Account]) -> Result<(), Stri
             ));
         }
         match (&account.password_hash, &account.password_file) {
+            // A plain password here would be stored as a hash that no password fits, and its owner would look for the fault elsewhere.
             (Some(hash), None) if hash.starts_with("$argon2id$") => {}
             (Some(_), None) => {
                 return Err(format!(

@@ -16,6 +16,7 @@ pub struct Size(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
+// Powers of two under their own names alone. "GB" means two things, and a leg that is 7 % smaller than it was meant to be cannot grow.
 const SIZES: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -51,6 +52,7 @@ impl FromStr for Size {
                     .1
             }
         };
+        // A size that overflows is a typing mistake, and the sentence about it is the same.
         number.checked_mul(scale).map(Size).ok_or_else(wrong)
     }
 }

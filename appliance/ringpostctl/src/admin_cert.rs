@@ -33,6 +33,7 @@ pub fn make(to: &Path, name: &str) -> Result<Vec<String>, String> {
         let path = to.join(&file);
         let mut opened = options
             .write(true)
+            // A key that exists is in use by an administrator: it is never written over.
             .create_new(true)
             .mode(0o600)
             .open(&path)
@@ -66,6 +67,7 @@ pub fn make(to: &Path, name: &str) -> Result<Vec<String>, String> {
     let issuer = Issuer::new(authority(now_s), ca_key);
     let mut client = good_until(now_s, ends_s);
     client.distinguished_name.push(DnType::CommonName, name);
+    // Only that: a stolen client certificate must not pass for a server's.
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     client.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate().map_err(failed)?;
@@ -107,6 +109,7 @@ fn authority(now_s: i64) -> CertificateParams {
     authority
         .distinguished_name
         .push(DnType::CommonName, "Ringpost administration");
+    // No authority below it.
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     authority

@@ -67,6 +67,7 @@ impl Command {
         match &self.verb {
             Verb::Config(ConfigVerb::Check { file }) => return self.check_config(file),
             Verb::Salvage { legs, to } => return self.salvage(legs, to),
+            // Verbs above and below need no daemon: they are for the moment in which there is none.
             Verb::Profile(ProfileVerb::Applied) => {}
             Verb::Profile(verb) => return self.profile(verb),
             Verb::Selftest { within } => {
@@ -96,6 +97,7 @@ impl Command {
             Request::SettingsApply { name, text, .. },
         ) = (&self.verb, &request)
         {
+            // Asked first and shown, so that a person agrees to what the box makes of the settings and not to what they meant by them.
             let looked = Request::SettingsCheck {
                 name: name.clone(),
                 text: text.clone(),
@@ -108,6 +110,7 @@ impl Command {
         let value = self.ask(&mut request)?;
         self.print(&request, &value)?;
         // A verdict that is not clean is a refusal: scripts look at the exit status.
+        // Each verb that judges has its row here, and REFERENCE-EXIT.md its line.
         let unclean = match request {
             Request::Fsck { .. }
             | Request::Spool {
@@ -136,6 +139,7 @@ impl Command {
         match self.remote()? {
             None => client::ask(&self.socket(), request),
             Some(remote) => {
+                // A path names a file of this machine, and the appliance has another disk.
                 if let Request::UpdateApply { source, .. } = request {
                     self.send_along(&remote, source)?;
                 }
@@ -169,6 +173,7 @@ impl Command {
         let signature = format!("{source}.minisig");
         for (file, name) in [signature.as_str(), source.as_str()]
             .into_iter()
+            // The signature first: it is small, and if it cannot be sent the image need not be.
             .zip(["ringpost.efi.minisig", "ringpost.efi"])
         {
             let length = std::fs::metadata(file)
@@ -230,6 +235,7 @@ impl Command {
         if let Some(state) = &self.state {
             return state.join(SOCKET);
         }
+        // (So several trials on one machine each have their tool, and none has to be told which.)
         // `./var/ringpostctl` looks after the daemon of ./var.
         let called = std::env::args_os()
             .next()

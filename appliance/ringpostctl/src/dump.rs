@@ -8,6 +8,8 @@ use store::salvage::{Salvage, SalvagedBatch};
 use uring::local::Local;
 
 /// Prints to `out` until the leg's end; a reader that goes away ends it.
+/// It opens the leg without a witness and without taking it over, so that it can be looked at while a daemon uses it, and where no daemon opens it
+/// any more. What it prints is what the leg says, right or wrong.
 pub fn run(leg: &Path, json: bool, out: &mut dyn Write) -> Result<(), String> {
     let local = Local::new().map_err(|misfit| misfit.to_string())?;
     let device = local.ring.open(leg).map_err(|misfit| misfit.to_string())?;
@@ -25,6 +27,7 @@ pub fn run(leg: &Path, json: bool, out: &mut dyn Write) -> Result<(), String> {
         while let Some(next) = salvage.next_batch().await {
             let text = match (next, json) {
                 (Ok(batch), false) => for_people(&batch),
+                // Damage is a line among the others and not the end: what comes behind it is what one looks for.
                 (Err(damage), false) => format!("{damage}\n"),
                 (next, true) => {
                     let value = match next {
@@ -49,6 +52,7 @@ pub fn run(leg: &Path, json: bool, out: &mut dyn Write) -> Result<(), String> {
 }
 
 /// One record in a line, by the tenant that it belongs to.
+/// The owner of a record follows from its kind. What no tenant can describe falls to mailboxes, whose answer names the kind.
 fn describe(record: &store::Record) -> String {
     if queue::share().owns(record)
         && let Some(line) = queue::salvage::describe(record)

@@ -44,6 +44,7 @@ struct Task {
 }
 
 pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
+    // Mixed with what is there already, nobody could say afterwards what was salvaged.
     let occupied = fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some());
     if occupied || to.is_file() {
         return Err(format!(
@@ -111,6 +112,7 @@ impl Salvaged {
     }
 
     /// Looks at what is there; `written` is what should be.
+    /// The file system may have taken less than it said (a full disk found late, names that collide without regard to case).
     fn count(&mut self, tree: &Tree, written: u64) {
         match tree.count() {
             Ok(there) => {
@@ -140,6 +142,7 @@ impl Salvaged {
 /// Every place of a body with this name.
 type Places = BTreeMap<BodyName, Vec<BodyRef>>;
 
+/// Of all legs together: a record that only one of them has still counts, and the LSN says which of two is later.
 async fn gather(
     path: &Path,
     leg: &mut Salvage,
@@ -166,12 +169,14 @@ async fn gather(
         for group in batch.groups {
             for body in &group.bodies {
                 let known = places.entry(body.name).or_default();
+                // Reclaim may have left the same body in two places. Either will do when the other is damaged.
                 if !known.contains(body) {
                     known.push(body.clone());
                 }
             }
             let mut records = group.records;
             records.retain(|record| {
+                // Mail that was accepted and had not left is mail: its senders believe that it is on its way.
                 let is_queued = queue::share().owns(record);
                 if is_queued && !queued.note(group.lsn, record, &group.bodies) {
                     gathered.unreadable += 1;

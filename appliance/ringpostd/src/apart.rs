@@ -56,6 +56,8 @@ pub fn settings(zones: &ZonesPlan, state: &Path) -> Result<Option<afar::Settings
         );
         Ok(target)
     });
+    // The table of the last run lets the node answer at once after a start while storage is away. It is not fresh until a storage node
+    // confirms it: whom it names is accepted, and whom it lacks is deferred and not refused.
     let table = Table::new(Duration::from_micros(zones.recipients_age_us));
     match last_table(&state.join(TABLE_FILE)) {
         Ok(Some(last)) => table.remember(last),
@@ -77,6 +79,7 @@ fn last_table(path: &Path) -> Result<Option<Recipients>, String> {
     };
     let mut bytes = Vec::new();
     let read = file
+        // One byte more than a table may have, so that a longer file is seen as such and not read as a whole one.
         .take(TABLE_BYTES_MAX as u64 + 1)
         .read_to_end(&mut bytes);
     read.map_err(|error| error.to_string())?;
@@ -137,6 +140,7 @@ pub fn keeper(core: &Core, serving: &Serving) -> Option<Afar<TcpDial>> {
 /// On one core of such a node: keeps the table fresh and probes storage nodes that failed.
 pub fn watch(core: &Core, serving: &Serving) {
     let Some(way) = Way::of(serving) else { return };
+    // A probe and a fetch for each node: these are apart from the connections that carry mail, which may all be busy just then.
     let connections = 2 * way.settings.targets.all().len();
     let caller = way.caller(core, connections);
     let afar::Settings { targets, table, .. } = way.settings;
@@ -259,6 +263,7 @@ impl ZoneDoors {
                     let (receiver, settings, tls) =
                         (receiver.clone(), settings.clone(), tls.clone());
                     let peer = connection.peer().ip().to_canonical();
+                    // QMQP has no STARTTLS, and the clients that exist speak it in clear: only from networks that the operator names.
                     let is_plain = networks.iter().any(|network| network.contains(peer));
                     Box::pin(async move {
                         connection.deadline(HANDSHAKE_MAX);
@@ -297,6 +302,7 @@ fn config(serving: &Serving, role: Role) -> smtp::Config {
             ..smtp::Limits::default()
         },
         tls_available: false,
+        // The handshake comes before the first byte of SMTP here, so this refuses no peer that got that far.
         tls_required: true,
     }
 }

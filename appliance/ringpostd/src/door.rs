@@ -49,6 +49,7 @@ pub fn on_failure(door: &Door) -> Arc<OnFailure> {
     let door = door.clone();
     Arc::new(move |peer: IpAddr| {
         let now = SessionHost::of_core().now();
+        // The same table as for what peers do in SMTP: who is banned there cannot try passwords here.
         if let Some(span) = door.note(peer, Offence::Login, now) {
             let minutes = span.as_secs() / 60;
             tracing::warn!(%peer, minutes, "banned after failed logins");
@@ -84,6 +85,7 @@ fn list(list: &settings::List) -> Result<List, Misfit> {
         None => Answers::ANY,
     };
     Ok(List {
+        // Its answers are cached by name.
         zone: list.zone.to_ascii_lowercase(),
         weight: list.weight,
         answers,

@@ -69,6 +69,7 @@ impl People {
     /// Makes those that are not there yet: a first start that was cut short goes on where it was.
     pub async fn settle(self, owner: &Owner) -> Result<(), Misfit> {
         let told = |what: String| Misfit::new(format!("cannot make the first accounts: {what}"));
+        // One visit, in order: accounts need their domain. Each of them is durable by itself, and what was made before a fault stays made.
         let made = owner
             .ask(move |mailboxes| async move {
                 let known = mailboxes.domains();

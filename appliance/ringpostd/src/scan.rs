@@ -46,6 +46,7 @@ pub fn of_people(
         return None;
     }
     let mut scanners = Scanners::none(counters.clone());
+    // Our own people are not judged for junk: a wrong verdict would keep a person from writing. A virus is no question of judgement.
     scanners.clamd = some(core, settings, &settings.clamd, counters);
     Some(Rc::new(Inspector {
         scanners,
@@ -58,6 +59,7 @@ fn policy(settings: &Scan) -> Policy {
         bytes_max: settings.message.0 as usize,
         refuses_spam: settings.spam == OnSpam::Refuse,
         defers: settings.when_unavailable == WhenUnavailable::Defer,
+        // By default; `of_strangers` sets it. What a person submits is refused, so that the person learns of it.
         keeps_viruses: false,
     }
 }

@@ -20,6 +20,7 @@ const ROOT: &str = "/";
 /// `ringpost-boot` leaves the targets there, with their secrets.
 const SETTINGS: &str = "/run/ringpost-san/san.toml";
 const STATE: &str = "/var/lib/ringpost";
+/// The engine's, of the verbs: a leg that came back is attached by the same request that an operator would make.
 const SOCKET: &str = "/var/lib/ringpost/control.sock";
 
 #[derive(Deserialize)]
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // Trouble with one kind of target keeps no other from being connected, and the engine starts without the missing legs in any case.
     for trouble in system::prepare(&targets) {
         eprintln!("ringpost-san: {trouble}");
     }
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         for sentence in &turn.said {
             eprintln!("ringpost-san: {sentence}");
         }
+        // Only when it changed: the file is replaced with a flush, and this turns every few seconds for years.
         if before.as_ref() != Some(&turn.why) {
             leave(&turn.why);
             before = Some(turn.why);
@@ -70,6 +73,7 @@ fn read() -> Result<Vec<Target>, String> {
     let told = |what: &dyn std::fmt::Display| format!("{SETTINGS}: {what}");
     let file = std::fs::File::open(SETTINGS).map_err(|error| told(&error))?;
     let mut text = String::new();
+    // Bounded although our own program wrote it: it is read as root.
     file.take(SETTINGS_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(|error| told(&error))?;
@@ -81,6 +85,7 @@ fn read() -> Result<Vec<Target>, String> {
 fn patience() -> Duration {
     let entries = std::fs::read_dir(STATE).into_iter().flatten().flatten();
     let mut names = entries.map(|entry| entry.file_name());
+    // A volume has a leg that is here in most boxes, and people wait for it. A volume that is still to be made needs all legs, and has no mail yet.
     match names.any(|name| name.to_string_lossy().starts_with("witness-")) {
         true => LEGS_WITHIN,
         false => FIRST_LEGS_WITHIN,

@@ -36,6 +36,7 @@ fn host_id(name: &str) -> String {
         return end.to_ascii_lowercase();
     }
     let mut bytes = base::hash::xxh3_128(name.as_bytes(), 0).to_be_bytes();
+    // Version 8 and variant of RFC 9562, for a UUID made by a rule of one's own.
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let mut text = String::new();
@@ -65,6 +66,7 @@ pub fn record(target: &Target) -> Vec<(&'static str, String)> {
         false => "None",
     };
     let mut lines = vec![
+        // This program logs in, and not the boot scripts of open-iscsi, which would do so before the settings are there.
         ("node.startup", "manual".to_owned()),
         ("node.session.scan", "auto".to_owned()),
         ("node.session.initial_login_retry_max", 1.to_string()),
@@ -119,6 +121,7 @@ pub fn with_lines(record: &str, lines: &[(&str, String)]) -> String {
     };
     let mut text = String::new();
     for line in record.lines() {
+        // In front of the end mark: open-iscsi reads nothing behind it.
         if line.trim() == RECORD_END {
             for (key, value) in lines {
                 let _ = writeln!(text, "{key} = {value}");

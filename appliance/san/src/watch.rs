@@ -74,6 +74,8 @@ impl Watch {
         }
     }
 
+    /// Everything is looked at again in each turn, and nothing is remembered about the state of a path: what the kernel did meanwhile is seen, also
+    /// what another program asked of it.
     pub fn turn(&mut self, root: &Path, engine: &dyn Engine, now: Instant) -> Turn {
         let mut turn = Turn::default();
         self.note(&mut turn);
@@ -83,6 +85,7 @@ impl Watch {
         if !self.is_ready {
             let mut legs = self.targets.iter().flat_map(|target| &target.legs);
             let all = legs.all(|leg| legs::is_here(root, &paths, leg));
+            // With all legs the start need not wait any longer; without them it must not wait for ever, because the mirror works with one.
             if all || now.duration_since(self.began) >= self.within {
                 self.is_ready = true;
                 turn.ready = true;
@@ -123,6 +126,7 @@ impl Watch {
                     turn.said.push(format!("{path} is connected"));
                 }
                 Err(why) => {
+                    // Only what is new is said: a target that is away for a week must not fill the log with one sentence.
                     if attempt.why.as_ref() != Some(&why) {
                         turn.said.push(format!("{path} cannot be reached: {why}"));
                     }
@@ -190,6 +194,7 @@ impl Watch {
         for leg in here {
             let new = || Pace::new(ATTACH_AGAIN_FIRST, ATTACH_AGAIN_MOST);
             let pace = self.legs.entry(leg.clone()).or_insert_with(new);
+            // An operator may have taken it out. What left by itself is brought back, what was retired is not.
             if !legs::is_wanted(&lines, leg) {
                 let settled = |line: &&admin::reply::LegLine| {
                     line.path.as_ref() == Some(leg) && line.state == "in_sync"

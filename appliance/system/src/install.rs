@@ -25,12 +25,14 @@ const ORDERS: [&str; 2] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub path: PathBuf,
+    /// What is on it may go. Without this word a disk that has anything on it is refused, because paths are easily confused.
     pub overwrite: bool,
 }
 
 /// Carries the order out; the disks that were written.
 pub fn run_order() -> Result<Vec<PathBuf>, String> {
     let targets = read_order()?;
+    // The stick itself is known by the partition that the firmware started, and not by its being removable: some disks say that they are, too.
     let names = Names::default();
     let started_from = efi::started_from()
         .and_then(|identifier| names.wait_for(&identifier))
@@ -58,6 +60,7 @@ pub fn run_order() -> Result<Vec<PathBuf>, String> {
         run("systemd-repart", &arguments)?;
         println!("installed on {node}");
     }
+    // The kernel has the new tables, but their names below /dev/disk come later.
     run("udevadm", &["settle", "--timeout=10"])?;
     belong_together(&names, &checked)?;
     Ok(targets.into_iter().map(|target| target.path).collect())
@@ -84,6 +87,7 @@ fn belong_together(names: &Names, disks: &[String]) -> Result<(), String> {
     };
     for found in &made {
         let root = hands.open(found, true)?;
+        // Closed first, whatever came of it: a file system that stays mounted keeps the machine from a clean restart.
         let stored = record.store(&root);
         hands.close(found)?;
         stored?;
@@ -126,6 +130,7 @@ pub fn parse(order: &str) -> Result<Vec<Target>, String> {
                 ));
             }
         };
+        // Not for safety, since whoever writes the order has the disks anyway: a file that is named by mistake would be made, and fill the memory.
         if !path.starts_with("/dev/") || path.contains("/../") {
             return Err(format!(
                 "install order, `{path}`: a disk's path begins with /dev/"
@@ -149,6 +154,7 @@ fn check(names: &Names, target: &Target, started_from: &str) -> Result<String, S
     let path = target.path.display();
     let disk =
         disk::kernel_name(&target.path).ok_or_else(|| format!("{path}: there is no such disk"))?;
+    // A partition has a kernel name, too, and would get a table of partitions inside it.
     if !names.disks().contains(&disk) {
         return Err(format!("{path} is not a whole disk: name the disk itself"));
     }
@@ -157,6 +163,7 @@ fn check(names: &Names, target: &Target, started_from: &str) -> Result<String, S
             "{path} is the disk that this system was booted from: name another disk"
         ));
     }
+    // Only now: no word makes the disk a good target that this system runs from.
     if target.overwrite {
         return Ok(disk);
     }

@@ -47,10 +47,12 @@ struct Round {
 pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     let directory = setting.fresh("filters")?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    // In a network namespace of its own: port 53 is then free, and no name that is asked leaves the machine.
     let told = network::apart(&directory, &[SERVER, CLIENT], || {
         let mut told = Vec::new();
         let (messages, key) = signed()?;
         let messages: Rc<[Vec<u8>]> = messages.into();
+        // One for all servers and rounds, with the same zones. What is measured is what the servers make of the answers.
         let _names = name_server(&directory, &key)?;
         for round in 1..=setting.rounds {
             let place = setting.fresh("filters-ringpost")?;
@@ -156,6 +158,7 @@ fn our_round(setting: &Setting, directory: &Path, messages: &Rc<[Vec<u8>]>) -> i
     let text = first
         .first()
         .map_or(&[][..], |response| response.as_bytes());
+    // Looked at after each round: a setting that switched a check off would otherwise look like a gain.
     checked(text)?;
     Ok(round)
 }
@@ -197,6 +200,7 @@ fn postfix_round(
         at: IpAddr::V4(SERVER),
     };
     let server = postfix::start(directory, &delivery)?;
+    // The milters' CPU is Postfix's: without them it would not check anything.
     let others: Vec<u32> = filters.running.iter().flat_map(Running::pids).collect();
     let round = measured(setting, &server, &others, messages)?;
     checked(&held(&server)?)?;

@@ -29,8 +29,10 @@ impl Filled {
 }
 
 pub fn fetch(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    // 100 MB: the messages fit the page cache of both, so that formats and programs are compared and not disks.
     let servers = both(setting, setting.scaled(10_000, 2_000), 10 * 1_024)?;
     alternate(setting, sheet, &servers, "fetch", "msg/s", &|server| {
+        // One session: with several the two would be compared in how they use cores, which other scenarios do.
         let (fetched, elapsed) = fetch_all(server.imap()?, ACCOUNT, PASSWORD, 1, 1_000)?;
         Ok(fetched.messages as f64 / elapsed.as_secs_f64().max(1e-9))
     })
@@ -45,10 +47,12 @@ pub fn select(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         let mut samples = Vec::new();
         for _ in 0..SELECTS {
             let mut imap = Imap::connect(server.imap()?, None)?;
+            // Outside the time: it is a hash that is slow on purpose, and the two servers' are not the same.
             imap.login(ACCOUNT, PASSWORD)?;
             let begin = Instant::now();
             let exists = imap.select("INBOX")?;
             samples.push(begin.elapsed().as_secs_f64() * 1_000.0);
+            // An answer from an index that is not up to date would be fast.
             if exists < count {
                 return Err(io::Error::other(format!(
                     "{} of {count} messages in the mailbox",
@@ -60,6 +64,7 @@ pub fn select(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     })
 }
 
+/// In turn and not one after the other, because a machine that grows warm or has a guest beside it is slower in the second half.
 /// Measures the servers in turn. The first round warms caches and builds Dovecot's index; it does not count.
 pub(super) fn alternate(
     setting: &Setting,
@@ -110,6 +115,7 @@ pub(super) fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Resu
         });
     }
     let directory = setting.fresh("mailbox_dovecot")?;
+    // Straight into Dovecot's store: by LMTP it would take longer than all that is measured.
     let mut composer = Composer::new(7, "load@example.net");
     let mut message = |_| {
         let mut out = Vec::with_capacity(size_bytes);
@@ -133,6 +139,7 @@ pub(super) fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Resu
 pub fn fill(server: &Running, count: u64, size_bytes: usize) -> io::Result<()> {
     let mut left = count;
     let mut rounds = 0;
+    // A server may defer some under load; what is measured later is a full mailbox, and not how it became full.
     while left > 0 && rounds < 10 {
         let outcome = smtp::run(&Plan {
             server: server

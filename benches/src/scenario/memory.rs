@@ -51,6 +51,7 @@ pub fn idle(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         };
         let first = open(WARM_UP)?;
         std::thread::sleep(Duration::from_secs(1));
+        // The difference of two readings of one process: everything that a server has once is in both.
         let before = process::memory(&server.pids()).resident_bytes;
         let rest = open(connections)?;
         std::thread::sleep(Duration::from_secs(1));
@@ -89,6 +90,7 @@ pub fn overload(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         ledger: false,
         sender: Sender::default(),
     };
+    // First a load that it can take, so that the peak of the heavy one is not the first touch of its buffers.
     let (normal, before) = watched(&server.pids(), &plan(50, 10 * 1_024, 4, 40_000))?;
     let heavy_max = setting.scaled(15_000, 5_000);
     let (heavy, during) = watched(
@@ -106,6 +108,7 @@ pub fn overload(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     );
     sheet.tell("overload.accepted", heavy.rate(), "msg/s");
     sheet.tell("overload.refused_4xx", heavy.refused_for_now as f64, "msg");
+    // An overload may be refused; what was acknowledged in it has to be in the mailboxes.
     let there = accept::delivered(&server, &accounts)?;
     let lost = (normal.accepted + heavy.accepted).saturating_sub(there);
     sheet.tell("overload.lost", lost as f64, "msg");
@@ -176,6 +179,7 @@ pub fn connections(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         sender: Sender::default(),
     };
     smtp::run(&plan)?;
+    // After a first run that is not counted: both figures are of a server that has its buffers.
     let alone = smtp::run(&plan)?.rate();
     let before = process::memory(&server.pids()).proportional_bytes;
     let mut open = Vec::with_capacity(count);

@@ -17,6 +17,7 @@ use crate::process;
 const SIZE_BYTES: usize = 10 * 1_024;
 /// What fills the queue is short: its number counts.
 const DEAD_SIZE_BYTES: usize = 1_024;
+/// People who submit at once, enough that the flushes of their messages are shared.
 const SESSIONS: usize = 20;
 /// A server that has not sent everything by then is reported with what it sent.
 const SENT_WITHIN: Duration = Duration::from_secs(240);
@@ -40,6 +41,7 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let count = setting.scaled(20_000, 4_000);
     for round in 1..=setting.rounds {
+        // A sink for each, so that connections that one keeps open take nothing from the other.
         let sink = Sink::start((Ipv4Addr::LOCALHOST.into(), 0), Manner::Takes)?;
         let directory = setting.fresh("outbound")?;
         let server = our_server(&directory, SETTINGS)?;
@@ -48,6 +50,7 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         let rate = sent(&sink, &our_plan(&server, count, SIZE_BYTES, &elsewhere())?)?;
         sheet.tell(format!("round{round}.ringpost.sent"), rate, "msg/s");
         ours.push(rate);
+        // Ended before the other starts: an idle server still wakes up, and has memory.
         drop(server);
         let sink = Sink::start((Ipv4Addr::LOCALHOST.into(), 0), Manner::Takes)?;
         let directory = setting.fresh("outbound-postfix")?;
@@ -61,6 +64,7 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
                 sheet.tell(format!("round{round}.postfix.sent"), rate, "msg/s");
                 theirs.push(rate);
             }
+            // Our figure without a comparison is still one that can be held against the last month's.
             Err(error) => eprintln!("omitted: postfix in round {round}: {error}"),
         }
     }
@@ -106,6 +110,7 @@ pub fn dead(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         let _names = names::start(&directory, &zones)?;
         let sink = Sink::start((IpAddr::V4(TAKES), 25), Manner::Takes)?;
         let _mute = Sink::start((IpAddr::V4(MUTE), 25), Manner::Mute)?;
+        // Without policies: the fetch of one over HTTPS from a domain that does not exist would be measured with the rest.
         let settings = format!(
             "{SETTINGS}[dns]\nservers = [\"{}:53\"]\n[outbound]\npolicies = false\n",
             network::RESOLVER
@@ -115,6 +120,7 @@ pub fn dead(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         let count = setting.scaled(20_000, 4_000);
         // The first messages open connections and fill caches.
         sent(&sink, &our_plan(&server, count / 4, SIZE_BYTES, &live)?)?;
+        // The same server before and after, and not two: what is asked is how much the queue costs.
         let before = sent(&sink, &our_plan(&server, count, SIZE_BYTES, &live)?)?;
         let dead: Vec<String> = (0..DEAD_DOMAINS)
             .map(|index| match index % 2 {
@@ -124,6 +130,7 @@ pub fn dead(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
             .collect();
         let waiting = setting.scaled(90_000, 10_000);
         let outcome = smtp::run(&our_plan(&server, waiting, DEAD_SIZE_BYTES, &dead)?)?;
+        // A queue that is less full than was said would flatter the figure.
         if outcome.accepted < waiting {
             let trouble = outcome.first_trouble.unwrap_or_default();
             return Err(io::Error::other(format!(
@@ -137,6 +144,7 @@ pub fn dead(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         sheet.tell("dead.sent_before", before, "msg/s");
         sheet.tell("dead.sent_with", after, "msg/s");
         sheet.tell("ratio.dead.sent", after / before.max(1e-9), "ratio");
+        // Proportional: the processes of one server share their program.
         let memory = process::memory(&server.pids()).proportional_bytes;
         sheet.tell("dead.resident", memory as f64 / MIB, "MiB");
         Ok(())
@@ -195,6 +203,7 @@ fn sent(sink: &Sink, plan: &Plan) -> io::Result<f64> {
     let there = sink.messages();
     let begin = Instant::now();
     let outcome = smtp::run(plan)?;
+    // Until the sink has them: a server that answers quickly and sends slowly is not the faster one.
     let wanted = there + outcome.accepted;
     let taken = sink.wait_for(wanted, SENT_WITHIN);
     let took = begin.elapsed().as_secs_f64();

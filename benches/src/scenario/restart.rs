@@ -23,6 +23,7 @@ pub fn after_kill(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     })?;
     sheet.tell("restart.messages", count as f64, "msg");
     sheet.tell("restart.ready", one, "s");
+    // The same number of messages in both, so that the ratio is the price of a mailbox.
     let few = timed(setting, &|server, _| {
         mailbox::fill(server, mailboxes, SIZE_BYTES)
     })?;
@@ -47,6 +48,7 @@ fn timed(setting: &Setting, fill: &dyn Fn(&Running, bool) -> io::Result<()>) -> 
     let mut times = Vec::new();
     for round in 0..setting.rounds {
         fill(&server, round > 0)?;
+        // Not a stop, which could leave less to be replayed than a power cut does.
         server.kill();
         let (again, after) = ringpost::start(&ours)?;
         times.push(after.as_secs_f64());
@@ -63,6 +65,7 @@ fn spread(server: &Running, count: u64, new: bool) -> io::Result<()> {
     let message = format!("Subject: one of many\r\n\r\n{}\r\n", "x".repeat(SIZE_BYTES));
     let size = message.len();
     for account in ACCOUNTS {
+        // Ahead of the replies: one round trip for each of 20,000 commands would take minutes.
         let mut wire = Pipelined::connect(imap)?;
         wire.send(&format!("LOGIN {account} {PASSWORD}"))?;
         wire.settle()?;
@@ -117,6 +120,7 @@ impl Pipelined {
             self.pending.extend_from_slice(&chunk[..read]);
             while let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=end).collect();
+                // Untagged, such as `* n EXISTS`: of no interest here.
                 if line.first() != Some(&b't') {
                     continue;
                 }

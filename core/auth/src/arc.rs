@@ -22,6 +22,7 @@ pub struct Arc {
 }
 
 /// A chain before its keys are there.
+/// In two steps, because keys are asked for by all checks of a message together, and this one must not wait for another's.
 pub(crate) struct Chain {
     sealer: String,
     /// Already settled, or what is to be verified: the last message signature, and every seal.
@@ -74,6 +75,7 @@ fn jobs(
     let (seals, signatures) = (&message.as_headers, &message.ams_headers);
     let results = &message.aar_headers;
     let sets = seals.len();
+    // Each relay adds three fields; one that is missing was taken out, or never there.
     if (sets, sets) != (signatures.len(), results.len()) {
         return Err(fail("a set is not complete"));
     }
@@ -94,6 +96,7 @@ fn jobs(
             0 => ChainValidation::None,
             _ => ChainValidation::Pass,
         };
+        // The parser sorts them by instance, so that a gap or a double shows here.
         if numbers != [instance; 3] {
             return Err(fail("sets are missing or doubled"));
         }
@@ -116,6 +119,7 @@ fn jobs(
         .find(|(form, algorithm, length, _)| {
             *form == signature.cb && *algorithm == signature.a.into() && *length == signature.l
         });
+    // Only the last relay's signature covers the body: those before it may have changed it, which the next one vouched for by its seal.
     if hash.is_none_or(|(.., hash)| *hash != signature.bh) {
         return Err(fail("the body was changed"));
     }
@@ -126,6 +130,7 @@ fn jobs(
     let mut jobs = vec![job(signature, bytes, signature.a)];
     for at in 0..sets {
         let own = without_signature(seals[at].value);
+        // RFC 8617 §5.1.1: a seal covers all sets up to its own, each in this order, and its own seal without the signature.
         let fields = (0..=at).flat_map(|of| {
             let seal = match of == at {
                 true => own.as_slice(),

@@ -10,6 +10,7 @@ use crate::{Envelope, Found, Outcome, Verdict};
 pub(crate) fn field(verdict: &Verdict, hostname: &str, envelope: &Envelope) -> String {
     let mut out = format!("Authentication-Results: {hostname}");
     put(&mut out, "spf", verdict.spf.found);
+    // The identity that SPF was asked about: with the null sender it is the name in EHLO (RFC 7208 §2.4).
     match envelope.mail_from {
         "" => property(&mut out, "smtp.helo", envelope.helo),
         from => property(&mut out, "smtp.mailfrom", from),
@@ -26,6 +27,7 @@ pub(crate) fn field(verdict: &Verdict, hostname: &str, envelope: &Envelope) -> S
         }
     }
     match verdict.signatures.left_out {
+        // Said also when there is nothing: without it a reader cannot tell whether it was looked at.
         0 if verdict.signatures.dkim.is_empty() => out.push_str(";\r\n\tdkim=none"),
         0 => {}
         left_out => {
@@ -67,6 +69,7 @@ fn property(out: &mut String, name: &str, value: &str) {
     if value.is_empty() {
         return;
     }
+    // Each property on a line of its own, so that the longest value that is allowed still fits the line.
     let _ = write!(out, "\r\n\t {name}=");
     let cut = value
         .char_indices()

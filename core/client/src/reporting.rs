@@ -119,6 +119,8 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
 
     /// Reports until the stop is requested. What is under way then is dropped: it was queued with its mark, or was not.
     pub async fn run(&self) {
+        // Two bells and a clock: an administrator who asks, a failure that came in, and the minute in which a day may have ended. A day is found by
+        // the clock, so that no bell has to survive a restart.
         let wake = Arc::new(Notify::new());
         let never = Arc::new(Notify::new());
         let failures = self.settings.failures.as_ref();
@@ -132,6 +134,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                     let told = self.owner.ask_outgoing(|outgoing| async move {
                         outgoing.wake_reporter_with(wake);
                     });
+                    // The lane may be full at the start of a busy box. Until it is known only the clock wakes this task.
                     is_known = told.await.is_ok();
                 }
                 self.round().await;
@@ -147,6 +150,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             biased;
             () = self.stop.requested() => {}
             () = work => {}
+            // Beside the rounds and not within them: a web server that takes a minute for each answer must not hold up reports by mail.
             () = self.post_all() => {}
         }
         let ended = self.owner.ask_outgoing(|outgoing| async move {
@@ -159,6 +163,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
 
     /// What is due, what was asked for, and what failed.
     async fn round(&self) {
+        // Bounded by what the receivers keep; one is reported at a time, each in a message of its own.
         while let Some((failure, list)) = self.failure() {
             self.report_failure(&failure, &list).await;
         }
@@ -168,6 +173,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         let Ok((asked, keys)) = looked.await else {
             return;
         };
+        // First those for whom a person waits.
         for Asked { wanted, answer } in asked {
             let mut done = Vec::new();
             for key in keys.iter().filter(|key| is_wanted(&wanted, key)) {
@@ -178,6 +184,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         let now = self.unix_now();
         let due: Vec<Key> = {
             let mut again = self.again.borrow_mut();
+            // A sheet that was reported or removed takes its entry with it, so that this map is never larger than the table.
             again.retain(|key, _| keys.contains(key));
             let is_due = |key: &&Key| {
                 let waits = again.get(*key).is_some_and(|at| waits(now, *at));
@@ -215,6 +222,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             Err(busy) => return done(Vec::new(), &busy.to_string()),
         };
         let now = self.unix_now();
+        // A report that is asked for in the middle of a day is about the day so far, and closes it: what comes later that day is not reported.
         let end = match is_wanted && now < key.day.end() {
             true => now.max(key.day.begin() + 1),
             false => key.day.end(),
@@ -226,6 +234,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 self.again.borrow_mut().insert(key.clone(), at);
                 return done(Vec::new(), &why);
             }
+            // A sheet that can never be reported is closed as if it had been: otherwise it is looked at each minute until it is too old to be kept.
             Err(Not::Ever(why)) => {
                 self.tallies.figures().failed.fetch_add(1, Relaxed);
                 Made {
@@ -246,6 +255,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             Ok(Err(fault)) => Some(fault.to_string()),
             Err(busy) => Some(busy.to_string()),
         };
+        // The volume was full or the lane was: the report was made for nothing, and is made again. Nothing of it has left yet.
         if let Some(why) = why {
             self.again.borrow_mut().insert(key.clone(), now + AGAIN_S);
             return done(Vec::new(), &why);
@@ -330,6 +340,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         }
         let bytes = plain.len();
         let pack = move || package::gzip(plain.as_bytes());
+        // Beside the core: gzip of half a MiB takes longer than a session may wait.
         let packed = self.host.work(bytes, pack).await;
         let mut made = Made {
             mails: Vec::new(),
@@ -339,6 +350,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         };
         for destination in destinations {
             match &destination {
+                // RFC 9990 knows reports of DMARC by mail alone.
                 Destination::Https { .. } if is_dmarc => {}
                 Destination::Https { host, path } => {
                     made.to.push(format!("https://{host}{path}"));
@@ -364,6 +376,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 }
             }
         }
+        // One destination of several is enough: the domain gets its report, and the reason why others got none is in the answer.
         match made.to.is_empty() {
             true => Err(Not::Ever(made.why)),
             false => Ok(made),
@@ -394,6 +407,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 Permission::No => {
                     tracing::debug!(domain, host, "an address for reports does not want them")
                 }
+                // A name server that does not answer is not a refusal (I12). All of the list waits, so that no destination gets the report twice.
                 Permission::Unknown => {
                     return Err(Not::Yet(format!(
                         "{host} cannot be asked now whether it wants reports"
@@ -416,6 +430,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         let bytes = raw.len();
         let signed = self.signing.sign(&self.owner, &self.host, &domain, raw, 0);
         let raw = match signed.await {
+            // Nothing was added, so there is no signature, and a receiver would ignore a report of TLS without one (RFC 8460).
             Ok(raw) if is_about_tls && raw.len() == bytes => return Ok(None),
             Ok(raw) => Bytes::from(raw),
             Err((why, _)) => return Err(Not::Yet(format!("it cannot be signed now: {why:?}"))),

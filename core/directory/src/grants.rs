@@ -25,6 +25,8 @@ impl Directory {
         let attempt = async || {
             let inner = &self.inner;
             let _locked = inner.locks.lock(name_lock(&listed)).await;
+            // Grants of accounts that were removed are not looked for until they are in the way: removing an account would otherwise have to know all
+            // addresses that it could send under.
             let dead = match granted {
                 true => self.dead_grants(&listed).await?,
                 false => Vec::new(),
@@ -36,6 +38,7 @@ impl Directory {
                 if granted && !is_there && all >= GRANTS_EACH_MAX {
                     return Err(DirectoryFault::TooMany("grants for one address"));
                 }
+                // With some dead ones taken out in the same commit there is room in any case.
                 if dead.is_empty() {
                     check_count::<Grant>(&state, &name)?;
                 }
@@ -47,6 +50,7 @@ impl Directory {
                         let why = "a grant is for the address of an alias or a group";
                         return Err(DirectoryFault::Refused(why));
                     }
+                    // It is so already: no record.
                     (true, true, _) => return Ok(()),
                     _ => {}
                 }
@@ -120,6 +124,7 @@ impl Directory {
             };
             let name = name.clone();
             let entry = match times {
+                // 1 is what everybody has, and has no row.
                 1 if !is_there => return Ok(()),
                 1 => Named::Remove { name },
                 times => Named::Put {
@@ -152,6 +157,7 @@ impl Directory {
     }
 }
 
+/// The NUL cannot be in an address, so that all grants of one address are neighbours and those of no other are among them.
 fn grant_name(listed: &str, account: AccountId) -> String {
     format!("{listed}\0{}", account.0)
 }

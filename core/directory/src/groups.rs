@@ -55,6 +55,7 @@ impl Directory {
         }
         let Name { name, pin } = self.pinned(wanted)?;
         check_count::<Group>(&inner.state.borrow(), &name)?;
+        // The serial tells this group's members from those of an earlier one of the same name: members are not removed one by one with their group.
         let row = Group {
             // Positions of the log only grow, and an earlier group of this name was removed before this one.
             serial: inner.tenancy.applied().0,
@@ -80,6 +81,7 @@ impl Directory {
         name: &str,
         change: GroupChange,
     ) -> Result<(), DirectoryFault> {
+        // Everything is checked before the lock and before the commit, so that a change is made as a whole or not at all.
         check_title(change.title.as_deref().unwrap_or_default())?;
         let name = self.normal_name(name)?;
         let inner = &self.inner;
@@ -113,6 +115,7 @@ impl Directory {
         let start = row.members_start(&name);
         let entries: Vec<Entry> = {
             let state = inner.state.borrow();
+            // By key: an address that is named twice in one request is one member.
             let mut fresh = std::collections::BTreeMap::new();
             for address in members {
                 let name = format!("{start}{}", address.key());
@@ -148,6 +151,7 @@ impl Directory {
             let start = self.group_row(&name)?.members_start(&name);
             let entries: Vec<Entry> = {
                 let state = inner.state.borrow();
+                // In every spelling, as the look-up does it: a member that was added in Unicode is dropped by its ASCII form too.
                 let keys = members.iter().flat_map(spelling::keys);
                 let names: std::collections::BTreeSet<String> = keys
                     .map(|key| format!("{start}{key}"))

@@ -19,6 +19,7 @@ pub fn parse_scope(text: &str) -> Option<String> {
         Some((local, domain)) => (Some(local), domain),
         None => (None, text),
     };
+    // One spelling as the key, or a domain could have two routes that contradict each other.
     let mut spellings = spelling::domains(domain);
     let ascii = spellings.iter().position(|one| one.is_ascii());
     let domain = spellings.swap_remove(ascii.unwrap_or(0));

@@ -11,6 +11,8 @@ mod read;
 pub use read::{Feedback, Record, read};
 
 /// What was published, and where reports go: the head of a sheet.
+/// Kept with the counts of its day: a domain that changes its record at noon gets a report that names what was published last, as the format
+/// has room for one policy only.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Published {
     pub policy: String,
@@ -167,6 +169,8 @@ impl Row {
 
 impl Report<'_> {
     /// The elements in the order of RFC 9990 §3.1.1.
+    /// Written by hand and not by a serializer: the order of elements is part of the format, each text goes through `escaped`, and what is not known
+    /// has no element rather than an empty one.
     pub fn xml(&self) -> String {
         let mut out = String::with_capacity(1_024 + self.rows.len() * 700);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -182,6 +186,7 @@ impl Report<'_> {
             self.begin,
             self.end,
         );
+        // The reader would otherwise take the sum of the rows for all the mail of the day.
         if self.other > 0 {
             let words = format!(
                 "{} messages are left out: there were more different rows than are counted",
@@ -225,6 +230,8 @@ impl Report<'_> {
     }
 }
 
+/// `policy_evaluated` has the aligned results, `auth_results` the raw ones: a signature of another domain passes below and fails above, and
+/// that difference is what a domain's owner reads these reports for.
 fn put_row(out: &mut String, row: &Row, count: u64) {
     let result = |is: bool| if is { "pass" } else { "fail" };
     let _ = write!(

@@ -8,6 +8,7 @@ use crate::limits::{LINES_MAX, MESSAGE_BYTES_MAX, PARTS_MAX, UNPACKED_MAX};
 use crate::{dmarc, package, tls};
 
 /// The figures of one report about one domain.
+/// `mark` is what keeps a report that comes twice from being counted twice: senders repeat one when they saw no answer in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     pub kind: Kind,
@@ -45,6 +46,7 @@ pub fn looks_like_report(header: &[u8]) -> bool {
 
 /// The figures of the report in a message; empty where there is none. One of TLS may be about several domains.
 pub fn read(raw: &[u8]) -> Vec<Figures> {
+    // Ordinary mail to postmaster is no fault of anybody's: whatever is not a report is not counted, and is delivered as it came.
     if raw.len() > MESSAGE_BYTES_MAX {
         return Vec::new();
     }
@@ -85,6 +87,7 @@ pub fn read(raw: &[u8]) -> Vec<Figures> {
         if !is_tls && !is_dmarc {
             continue;
         }
+        // Each part that looks like a report may be a bomb, so their number is bounded, and not only the size of one.
         unpacked += 1;
         if unpacked > UNPACKED_MAX {
             break;
@@ -140,6 +143,7 @@ fn of_tls(heard: tls::Heard) -> Vec<Figures> {
         for (result, host, count) in &policy.failures {
             lines.push((format!("{word}\t{result}\t{host}"), *count));
         }
+        // A reporter may count more failures than it details, or fewer: the difference is a line of its own, and never below zero.
         // Failures without details.
         lines.push((
             format!("{word}\tfailure\t"),
@@ -165,6 +169,7 @@ fn summed(each: impl Iterator<Item = (String, u64)>) -> (Vec<(String, u64)>, u64
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
     let mut other = 0u64;
     for (line, count) in each {
+        // A line that is there already still counts: the bound is on memory, and the sums should be as right as they can be within it.
         if lines.len() >= LINES_MAX && !lines.contains_key(&line) {
             other = other.saturating_add(count);
             continue;

@@ -33,6 +33,8 @@ pub enum Outcome {
 }
 
 /// What conversations of one line have in common.
+/// A line of a sheet is one `Session`, and its count is how many conversations were exactly like it. The host and the reason are of the peer's
+/// making, so the text is bounded before it becomes a line: a server that words each failure otherwise could fill a sheet by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     pub policy: PolicyType,
@@ -118,6 +120,7 @@ impl Outcome {
 }
 
 impl Session {
+    // Tabs between the fields, because `clean` leaves none inside of them. The same conversation has to give the same bytes: they are the key.
     pub fn encode(&self) -> Vec<u8> {
         let fields = [
             self.policy.word().to_owned(),
@@ -129,6 +132,7 @@ impl Session {
         fields.map(|text| clean(&text)).join("\t").into_bytes()
     }
 
+    // A word that a later release added is not guessed at: the line is left out of the report and stays in the sheet.
     pub fn decode(bytes: &[u8]) -> Option<Session> {
         let fields: Vec<&str> = std::str::from_utf8(bytes).ok()?.split('\t').collect();
         let [policy, outcome, host, address, reason] = fields[..] else {
@@ -195,6 +199,7 @@ fn bounded_join(each: impl Iterator<Item = String>) -> String {
 impl Report<'_> {
     /// One member of `policies` for each type of policy (RFC 8460 §4.4).
     pub fn json(&self) -> String {
+        // A type that no conversation was held to has no member: an empty one would say that there were none, and there is no evidence of that.
         let of_type = |of: PolicyType| -> Option<Policy> {
             let sessions = || {
                 self.sessions
@@ -221,6 +226,7 @@ impl Report<'_> {
                     policy_type: of.word().to_owned(),
                     policy_string: described.map_or(Vec::new(), |(_, lines)| lines.clone()),
                     policy_domain: self.domain.to_owned(),
+                    // Patterns belong to MTA-STS alone; with TLSA the host names of the MX records are the policy (RFC 8460 §4.4).
                     mx_host: match of {
                         PolicyType::Sts => self.published.patterns.clone(),
                         _ => Vec::new(),
@@ -281,6 +287,8 @@ pub struct HeardPolicy {
 }
 
 /// `None`: it is not a report.
+/// What other reporters write differs in detail, so every field that is not needed for the figures has a default. A policy whose domain is not
+/// one is left out and the others count.
 pub fn read(json: &[u8]) -> Option<Heard> {
     let body: Body = serde_json::from_slice(json).ok()?;
     let policies = body.policies.into_iter().filter_map(|one| {

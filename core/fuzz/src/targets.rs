@@ -29,6 +29,7 @@ pub struct Target {
 
 pub static TARGETS: &[Target] = &[
     Target {
+        // Strangers on port 25. The worst finding is a message that we read otherwise than the server before us did (smuggling).
         name: "smtp",
         run: smtp::session,
         seeds: smtp::seeds,
@@ -36,6 +37,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // Servers that our queue hands mail to. They are chosen by whoever writes an address, so they are strangers as well.
         name: "smtp-client",
         run: smtp::client,
         seeds: smtp::client_seeds,
@@ -43,6 +45,7 @@ pub static TARGETS: &[Target] = &[
         runs: 800_000,
     },
     Target {
+        // From nodes of our own system, over TLS with certificates; still bounded, because one of them may be an old release.
         name: "qmqp",
         run: zones::request,
         seeds: zones::request_seeds,
@@ -50,6 +53,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // The table of addresses that a node without storage pulls. A wrong answer about one of them refuses mail for good.
         name: "recipients",
         run: zones::table,
         seeds: zones::table_seeds,
@@ -57,6 +61,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // What a balancer puts in front of a connection. An address that is misread here is banned or trusted in place of another.
         name: "proxy-header",
         run: proxy::header,
         seeds: proxy::seeds,
@@ -64,6 +69,7 @@ pub static TARGETS: &[Target] = &[
         runs: 1_000_000,
     },
     Target {
+        // Before the login anybody can send this; the parser is the largest piece of code that faces strangers.
         name: "imap",
         run: imap::session,
         seeds: imap::seeds,
@@ -71,6 +77,7 @@ pub static TARGETS: &[Target] = &[
         runs: 150_000,
     },
     Target {
+        // The message is a stranger's, the command is its reader's: offsets of one are used to cut the other.
         name: "imap-ask",
         run: imap::ask,
         seeds: imap::ask_seeds,
@@ -78,6 +85,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // Message-IDs and subjects are chosen by senders, and can form circles. A thread that never ends would hold a core.
         name: "imap-sort",
         run: imap::sort,
         seeds: imap::sort_seeds,
@@ -85,6 +93,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Our own client, of tests, benches and fetching: a server's answer must not stop the program that reads it.
         name: "imap-client",
         run: imap::responses,
         seeds: imap::response_seeds,
@@ -95,10 +104,12 @@ pub static TARGETS: &[Target] = &[
         name: "managesieve",
         run: managesieve::session,
         seeds: managesieve::seeds,
+        // Literals come before the login is checked, so their announced size must cost nothing until they are there.
         words: managesieve::WORDS,
         runs: 100_000,
     },
     Target {
+        // A bomb: a kilobyte on the wire that wants to be a gigabyte in memory.
         name: "imap-deflate",
         run: deflate::stream,
         seeds: deflate::seeds,
@@ -106,6 +117,7 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        // The one protocol here that deletes mail as its ordinary end, so what is marked and what is removed are held against each other.
         name: "pop3",
         run: pop3::session,
         seeds: pop3::seeds,
@@ -113,6 +125,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // Dot stuffing and line ends of any bytes: an octet too few, and the client takes a line of the message for its end.
         name: "pop3-message",
         run: pop3::message,
         seeds: pop3::message_seeds,
@@ -120,6 +133,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // The scanner of message structure, which is ours because a recursive one ends the stack.
         name: "summary",
         run: summary::summary,
         seeds: summary::seeds,
@@ -127,6 +141,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Digests are read back from the volume. Damage that passes the checksum must not lead outside of the message.
         name: "digest",
         run: summary::digest,
         seeds: summary::digest_seeds,
@@ -134,6 +149,7 @@ pub static TARGETS: &[Target] = &[
         runs: 1_000_000,
     },
     Target {
+        // What an operator or a browser at set-up writes. A hash that is shown in a refusal would be in a log.
         name: "settings",
         run: settings::settings,
         seeds: settings::seeds,
@@ -141,6 +157,7 @@ pub static TARGETS: &[Target] = &[
         runs: 60_000,
     },
     Target {
+        // The left pillar from here on. Any bytes may be on a leg: a stranger's disk, a torn write, rot.
         name: "superblock",
         run: volume::fuzzing::superblock,
         seeds: volume::fuzzing::superblocks,
@@ -148,6 +165,7 @@ pub static TARGETS: &[Target] = &[
         runs: 400_000,
     },
     Target {
+        // With a good checksum too: whatever a checksum proves, it does not prove that the numbers are sane.
         name: "batch",
         run: volume::fuzzing::header,
         seeds: volume::fuzzing::headers,
@@ -155,6 +173,7 @@ pub static TARGETS: &[Target] = &[
         runs: 500_000,
     },
     Target {
+        // Which segment is free. A table that is read wrongly lets new mail be written over old mail.
         name: "table",
         run: volume::fuzzing::table,
         seeds: volume::fuzzing::tables,
@@ -162,6 +181,7 @@ pub static TARGETS: &[Target] = &[
         runs: 1_000_000,
     },
     Target {
+        // A group as it was committed: records and bodies share one payload, and each length in it is a claim.
         name: "frame",
         run: store::fuzzing::frames,
         seeds: store::fuzzing::frame_seeds,
@@ -169,6 +189,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // What leads from a checkpoint to the index. Where it is refused the log is replayed; where it is misread, mail is missing.
         name: "projection",
         run: store::fuzzing::projection,
         seeds: store::fuzzing::projection_seeds,
@@ -176,6 +197,7 @@ pub static TARGETS: &[Target] = &[
         runs: 150_000,
     },
     Target {
+        // Where a body is. Expanding is bounded before the first byte is written.
         name: "reference",
         run: store::fuzzing::references,
         seeds: store::fuzzing::reference_seeds,
@@ -183,6 +205,7 @@ pub static TARGETS: &[Target] = &[
         runs: 60_000,
     },
     Target {
+        // The whole path: superblocks, recovery and reading on a volume that was in use. Slow, hence the few runs.
         name: "leg",
         run: disk::leg,
         seeds: disk::seeds,
@@ -190,6 +213,7 @@ pub static TARGETS: &[Target] = &[
         runs: 1_500,
     },
     Target {
+        // Records of a tenant are read at every start, before anything can be refused to a person: a panic is a machine that does not come up.
         name: "directory-record",
         run: ::directory::fuzzing::record,
         seeds: ::directory::fuzzing::records,
@@ -197,6 +221,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // Rows of the projection: of the same tenant, read one at a time while mail flows.
         name: "directory-row",
         run: ::directory::fuzzing::row,
         seeds: directory::row_seeds,
@@ -204,6 +229,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // The signer works on what a person submits. Two of our canonical forms of one body would make our signature fail elsewhere.
         name: "dkim",
         run: dkim::fuzzing::message,
         seeds: dkim::fuzzing::messages,
@@ -213,6 +239,7 @@ pub static TARGETS: &[Target] = &[
         runs: 20_000,
     },
     Target {
+        // Anybody who can guess a port can answer. Compression pointers may form circles, and counts may be lies.
         name: "dns-answer",
         run: dns::fuzzing::answer,
         seeds: dns::fuzzing::answers,
@@ -220,6 +247,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // A policy decides whether mail may leave without a proof. What cannot be read must not become "no policy".
         name: "sts",
         run: sts::fuzzing::read,
         seeds: sts::fuzzing::samples,
@@ -239,6 +267,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // SPF includes and DKIM keys of any domain: look-ups, depth and time of the evaluation stay bounded.
         name: "auth",
         run: ::auth::fuzzing::evaluate,
         seeds: ::auth::fuzzing::seeds,
@@ -246,6 +275,7 @@ pub static TARGETS: &[Target] = &[
         runs: 60_000,
     },
     Target {
+        // A scanner is a program of the operator's, but it repeats a stranger's bytes in its answer.
         name: "scan-rspamd",
         run: scan::fuzzing::rspamd,
         seeds: scan::fuzzing::rspamd_seeds,
@@ -267,6 +297,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Its second half searches encoded parts for the test strings, which is our own decoder.
         name: "scan-clamd",
         run: scan::fuzzing::clamd,
         seeds: scan::fuzzing::clamd_seeds,
@@ -281,6 +312,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // The judge reads HTML and odd alphabets of senders who want to be misread. A score must come out, and in bounded time.
         name: "spam",
         run: spam::fuzzing::message,
         seeds: spam::fuzzing::seeds,
@@ -296,6 +328,7 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        // Scripts are people's, and one is compiled on the way of every message to its owner.
         name: "sieve-script",
         run: sieve::fuzzing::script,
         seeds: sieve::fuzzing::scripts,
@@ -303,6 +336,7 @@ pub static TARGETS: &[Target] = &[
         runs: 150_000,
     },
     Target {
+        // Twice to the same end, because a delivery that was cut off runs its script again.
         name: "sieve-run",
         run: sieve::fuzzing::delivery,
         seeds: sieve::fuzzing::deliveries,
@@ -310,6 +344,7 @@ pub static TARGETS: &[Target] = &[
         runs: 60_000,
     },
     Target {
+        // A filter may change the message: its lengths and its folded fields must not break the header in two.
         name: "scan-milter",
         run: scan::fuzzing::milter,
         seeds: scan::fuzzing::milter_seeds,
@@ -326,6 +361,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // The tenants that came later, in pairs as above: records at the start, rows while mail flows.
         name: "report-record",
         run: reports::fuzzing::record,
         seeds: reports::fuzzing::records,
@@ -340,6 +376,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Mail to postmaster from anywhere, packed: a bomb in gzip, in XML entities, or in the depth of elements.
         name: "dmarc-report",
         run: feedback::fuzzing::dmarc_report,
         seeds: feedback::fuzzing::dmarc_reports,
@@ -357,6 +394,7 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        // The same in JSON, where counts are as large as a sender likes.
         name: "tls-report",
         run: feedback::fuzzing::tls_report,
         seeds: feedback::fuzzing::tls_reports,
@@ -370,6 +408,7 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        // The MIME message around both, with the address that a domain wants its reports at.
         name: "report-message",
         run: feedback::fuzzing::message,
         seeds: feedback::fuzzing::messages,
@@ -386,6 +425,7 @@ pub static TARGETS: &[Target] = &[
         name: "sasl-exchange",
         run: sasl::fuzzing::exchange,
         seeds: sasl::fuzzing::exchanges,
+        // SCRAM messages before the login. What the client repeats is compared, so that nothing of it can be bent.
         words: &[
             b"n,,",
             b"y,,",
@@ -400,6 +440,7 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        // Keys and app passwords: a record that is misread is a person who cannot log in, or a stranger who can.
         name: "login-record",
         run: logins::fuzzing::record,
         seeds: logins::fuzzing::records,
@@ -414,6 +455,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // What people taught about junk: counts that a sum of several records could overflow.
         name: "lesson-record",
         run: lessons::fuzzing::record,
         seeds: lessons::fuzzing::records,
@@ -428,6 +470,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Lists of scripts and what is remembered for them.
         name: "script-record",
         run: scripts::fuzzing::record,
         seeds: scripts::fuzzing::records,
@@ -442,6 +485,7 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        // Which deliveries came in already: without it a node that asks again brings a message twice.
         name: "queue-arrived",
         run: queue::fuzzing::arrived,
         seeds: queue::fuzzing::arrived_rows,
@@ -449,6 +493,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // Envelopes of mail that must leave. Replies of other servers are in them as they came.
         name: "queue-record",
         run: queue::fuzzing::record,
         seeds: queue::fuzzing::records,
@@ -463,6 +508,7 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        // The tenant with the most kinds: one for each thing that can happen to a message or a folder.
         name: "record",
         run: ::mailbox::fuzzing::record,
         seeds: ::mailbox::fuzzing::records,
@@ -470,6 +516,7 @@ pub static TARGETS: &[Target] = &[
         runs: 500_000,
     },
     Target {
+        // Mailboxes, messages, changes. A row is found by its key, so a bad one must cost one mailbox and not the start.
         name: "row",
         run: ::mailbox::fuzzing::row,
         seeds: mailbox::row_seeds,

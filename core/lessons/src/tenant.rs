@@ -14,6 +14,7 @@ use crate::state::MODELS;
 use crate::{Inner, LOCK, LessonFault, store_fault};
 
 /// Records 96–103 and tables 96–103.
+/// Apart from those of all other tenants: `tenancy::share::check` stops a start with two that overlap.
 pub fn share() -> Share {
     Share {
         name: "lessons",

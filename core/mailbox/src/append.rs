@@ -35,6 +35,7 @@ impl Mailboxes {
         if messages.iter().any(too_many) {
             return Err(MailboxFault::TooMany("keywords on one message"));
         }
+        // By name and not by a session's id: the client names the mailbox again in each command, and it may be another one by now.
         let to = self.find(account, name).await?;
         let rows = (messages.len() as u64 + 1) * APPENDED_ROWS;
         self.inner.room_for(Purpose::Keep, true, rows).await?;
@@ -59,6 +60,7 @@ impl Mailboxes {
             let mut bytes: u64 = bytes.sum();
             if let Some((from, uid)) = replaces {
                 let source = state.mailboxes.get(&from).expect("it is held and open");
+                // Another command takes this message away and is not durable yet. Both would succeed, and one message would be replaced by two.
                 let leaving = source.leaving.borrow().contains(&uid);
                 let replaced = source.find(uid).filter(|_| !leaving);
                 let replaced = replaced.ok_or(GONE)?;

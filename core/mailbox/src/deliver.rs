@@ -70,6 +70,7 @@ impl Mailboxes {
             return none(MailboxFault::TooMany("recipients"));
         }
         let rows = copies_count as u64 * DELIVERY_ROWS + bundle.rows_beside;
+        // For the rows of all recipients at once, before anything is loaded: one look is enough to find a volume full.
         if let Err(fault) = self.inner.room_for(Purpose::Keep, true, rows).await {
             return none(fault);
         }
@@ -84,6 +85,7 @@ impl Mailboxes {
             };
         }
         let committed = match more(&copies) {
+            // Nothing to write is not a commit: it would cost a flush on every leg for a message that leaves no trace.
             Ok(parts) if parts.is_empty() && entries.is_empty() => Ok(()),
             Ok(mut parts) => {
                 parts.push(self.inner.part(entries, hold));
@@ -142,6 +144,7 @@ impl Inner {
         let wanted = name::parse(&recipient.mailbox)
             .ok()
             .filter(|wanted| wanted != name::INBOX);
+        // A folder that a script or a judge names may be gone by now. The message then goes where its owner looks first.
         for name in wanted.as_deref().into_iter().chain([name::INBOX]) {
             let Some(mailbox) = self.folder(recipient.account, name)? else {
                 continue;

@@ -29,6 +29,7 @@ const NO_MAILBOX: MailboxId = MailboxId(0);
 
 impl Mailboxes {
     /// In name order; parents that exist only through their children are among them and not selectable.
+    // Parents that were never made are not rows: they follow from the names, and are gone with the last child.
     pub async fn list(&self, account: AccountId) -> Result<Vec<MailboxInfo>, MailboxFault> {
         let _hold = self.hold_live_account(account).await?;
         self.with_account(account, |row| {
@@ -71,6 +72,7 @@ impl Mailboxes {
         special_use: Option<SpecialUse>,
     ) -> Result<MailboxId, MailboxFault> {
         let name = name::parse(name)?;
+        // Before the lock: waiting for a checkpoint must not keep this account's other changes waiting.
         self.inner.tenancy.keep_up().await?;
         self.inner
             .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
@@ -80,6 +82,7 @@ impl Mailboxes {
         let mut entries = Vec::new();
         let mailbox = {
             let row = self.with_account(account, Tree::clone)?;
+            // A name that is the same in another spelling (Unicode) is the same mailbox, and keeps the spelling that it was made with.
             let name = name::parse(&row.spelled(&name))?;
             if row.folders.contains_key(&name) {
                 return Err(MailboxFault::Exists);
@@ -132,6 +135,7 @@ impl Mailboxes {
                 ));
             }
             let entry = state.mailboxes.get(&mailbox).expect("it is held and open");
+            // From now on nothing new begins in it. What began before is in the log ahead of the deletion and is gone with it.
             hold.set(&entry.closing, &self.inner.settled);
             entry.head.uid_validity
         };
@@ -180,6 +184,7 @@ impl Mailboxes {
         if row.folders.contains_key(&to) {
             return Err(MailboxFault::Exists);
         }
+        // All of them, before any number is given: one that is frozen or gone makes the whole rename wait or fail.
         for (_, mailbox) in &moving {
             hold.join(self.hold_open(*mailbox, Depth::Head).await?);
         }
@@ -187,6 +192,7 @@ impl Mailboxes {
         let mut entries = Vec::new();
         let mut plan = Creation::of(self, account, &row);
         plan.parents(&to, &mut entries)?;
+        // A parent that is made on the way, and a child that moves onto its name, would otherwise both get it.
         let mut taken: BTreeSet<String> = plan.created.clone();
         for (name, mailbox) in moving {
             let new = name::parse(&format!("{to}{}", &name[from.len()..]))?;
@@ -230,6 +236,7 @@ impl Mailboxes {
         let mut plan = Creation::of(self, account, &row);
         plan.parents(&to, &mut entries)?;
         let (uid_validity, moved_at) = plan.moved(mailbox, &to, &mut hold)?;
+        // INBOX's sessions have to learn of it even where the numbers could stay: under their name there is another mailbox now.
         let moved_at = match moved_at {
             None => Some(self.inner.next_modseq(mailbox, &mut hold)),
             moved_at => moved_at,
@@ -269,6 +276,7 @@ impl Mailboxes {
             let known = row.subscriptions.contains(&name);
             (name, known, row.subscriptions.len())
         })?;
+        // No record for what is so already: clients subscribe at every start.
         if known == subscribed {
             return Ok(());
         }
@@ -387,6 +395,7 @@ impl<'a> Creation<'a> {
             .0
             .checked_add(1)
             .ok_or(MailboxFault::TooMany("mailboxes in the account's life"))?;
+        // The clock makes it differ from what another server gave the name; the counter keeps it rising when the clock is set back.
         let uid_validity = UidValidity(self.mailboxes.inner.unix_seconds().max(after_last));
         self.uid_validity_last = uid_validity;
         Ok(uid_validity)

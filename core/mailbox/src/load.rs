@@ -17,6 +17,8 @@ use crate::{AccountId, MailboxFault, MailboxId};
 
 impl Inner {
     /// `NoMailbox` when it does not exist or is being deleted.
+    /// Pins the mailbox, its account's tree and its account's row together: an operation that holds a mailbox may ask for its quota, its name and its
+    /// owner without another await.
     pub async fn hold_mailbox(
         &self,
         mailbox: MailboxId,
@@ -44,6 +46,7 @@ impl Inner {
             if self.state.borrow().condemned.contains_key(&mailbox) {
                 return Err(MailboxFault::NoMailbox);
             }
+            // Looked at again after every wait: what another task loaded may be evicted before this one runs.
             if let Some((mut hold, account)) = self.hold_loaded(mailbox, depth) {
                 hold.join(self.hold_tree(account).await?);
                 return Ok(hold);
@@ -104,6 +107,7 @@ impl Inner {
                     let tree = self.get(row::TREES, row::account_key(account)).await?;
                     let usage = self.get(row::USAGE, row::account_key(account)).await?;
                     let mut state = self.state.borrow_mut();
+                    // (The rows were read at a moment when it was not durable yet.)
                     // A creation may have been applied meanwhile; it knows better.
                     if !state.accounts.contains_key(&account) {
                         state
@@ -151,6 +155,7 @@ impl Inner {
                 }
             }
         }
+        // Heads first: they say which account a mailbox is of, and how far its messages go.
         self.load_heads(mailboxes).await?;
         {
             let state = self.state.borrow();

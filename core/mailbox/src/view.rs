@@ -45,6 +45,7 @@ impl Mailboxes {
         mailbox: MailboxId,
         uids: &[Uid],
     ) -> Result<Vec<Message>, MailboxFault> {
+        // From the first one on, since chunks are loaded from the end of a mailbox: new mail needs one, and old mail all behind it.
         let depth = uids.first().map_or(Depth::Head, |uid| Depth::From(*uid));
         let _hold = self.inner.hold_mailbox(mailbox, depth).await?;
         let state = self.inner.state.borrow();
@@ -89,7 +90,9 @@ impl Mailboxes {
         };
         changes.highest_modseq = entry.head.highest_modseq;
         changes.uid_next = entry.head.uid_next;
+        // The mailbox came to this name after the client saw it: for the client it is another one.
         changes.gone = after < entry.head.moved_at;
+        // The history is bounded. A client that was away longer gets all of the mailbox, which is never wrong.
         changes.too_old = after < entry.history_floor;
         if changes.gone || changes.too_old {
             return Ok(changes);
@@ -144,6 +147,7 @@ impl Mailboxes {
             }
         }
         let mut body = body.clone();
+        // Each turn finds a later place; reclaim would have to move the body between every look and its read.
         for _ in 0..LOOK_UPS_MAX {
             let read = async {
                 let pieces = store.pieces(&body).await?;

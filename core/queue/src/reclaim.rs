@@ -64,6 +64,7 @@ impl store::Tenant for Inner {
 }
 
 impl Inner {
+    /// Durable before the old segment may go. A message that leaves the queue meanwhile makes the change of it void.
     async fn redirect(&self, pairs: Vec<(BodyRef, BodyRef)>) -> Result<(), QueueFault> {
         let moved: HashMap<RecordAddress, BodyRef> = pairs
             .into_iter()
@@ -87,6 +88,7 @@ impl Inner {
     /// Writes again what would be lost with `records`. What a later snapshot covers is lost without harm.
     async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), QueueFault> {
         let said = Said::in_records(&records)?;
+        // They may be a segment's worth; the rest of this may wait for the devices.
         drop(records);
         // In one turn, and before anything is awaited: no message of the range can come to be meanwhile, its numbers were given.
         for gone in self.gone(&said) {
@@ -208,6 +210,7 @@ impl Said {
         *latest = lsn.max(*latest);
     }
 
+    /// One range over all, however far apart they are: `Gone` names the messages that are left in it, and those are few beside what a segment removes.
     fn note_removed(&mut self, from: QueueId, to: QueueId) {
         let (known_from, known_to) = self.removed.unwrap_or((from, to));
         self.removed = Some((known_from.min(from), known_to.max(to)));

@@ -78,6 +78,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
+    /// Varints throughout: numbers of the queue are small for years, and a record is written for each try. The order of fields is the format.
     pub fn encode(&self) -> Record {
         let mut out = Vec::with_capacity(96);
         let kind = match self {
@@ -169,6 +170,7 @@ impl Change {
     }
 
     /// `Broken` for a kind or a shape this release does not know: such a log must not be opened by it.
+    // Each count is held against its bound before anything is made for it: a damaged one would otherwise ask for gigabytes.
     pub fn decode(record: &Record) -> Result<Change, Broken> {
         let reader = &mut Reader::new(&record.payload);
         let change = match record.kind {
@@ -221,6 +223,7 @@ impl Change {
             }
             RELOCATE => {
                 let mut bodies = Vec::new();
+                // Bounded by the record itself: each turn takes bytes, and ends with them.
                 for _ in 0..reader.varint()? {
                     bodies.push((QueueId(reader.varint()?), BodyRef::decode(reader)?));
                 }
@@ -237,6 +240,7 @@ impl Change {
                 for index in 0..count(reader, KEPT_IN_RECORD_MAX)? {
                     let ahead = reader.varint()?;
                     before = before.checked_add(ahead).ok_or(Broken)?;
+                    // Ascending and within the range: `apply` searches it by halves.
                     if before >= to || index > 0 && ahead == 0 {
                         return Err(Broken);
                     }
@@ -262,6 +266,7 @@ impl Change {
             },
             _ => return Err(Broken),
         };
+        // Bytes behind the end are fields of a later release, and what they say would be lost when the row is written again.
         if reader.is_empty() {
             Ok(change)
         } else {
@@ -344,6 +349,7 @@ impl Change {
                 for id in gone.collect::<Vec<_>>() {
                     state.remove(id);
                 }
+                // A number is never given twice, not even when its message and every record about it are gone.
                 state.raise_next(QueueId(to.0.saturating_sub(1)));
             }
         }

@@ -39,6 +39,7 @@ impl Tenant for Inner {
         Box::pin(async { decoded })
     }
 
+    // In log order up to `lsn`, and not further: the tenancy brings all tenants to the same place before anything may look at two of them.
     fn apply_until(&self, lsn: Lsn, _reading: Reading) -> LocalFuture<'_, Result<(), StoreFault>> {
         let mut ahead = self.ahead.borrow_mut();
         let mut state = self.state.borrow_mut();
@@ -48,6 +49,7 @@ impl Tenant for Inner {
             for change in &changes {
                 change.apply(at, &bodies, &mut state);
             }
+            // What replay removes has no reader that waits for it.
             state.dropped.clear();
         }
         Box::pin(async { Ok(()) })
@@ -94,6 +96,7 @@ impl Inner {
     }
 
     /// Every message that waits.
+    /// All of it, and not on demand as mailboxes are: the sender asks at every look for what is due next, among all that waits.
     async fn load_all(&self) -> Result<(), QueueFault> {
         let store = self.tenancy.store();
         if let Some(counters) = store.get(COUNTERS, Vec::new()).await? {
@@ -110,6 +113,7 @@ impl Inner {
             for (_, row) in &rows {
                 state.install(row)?;
             }
+            // More than `put` ever admits is damage. The process would otherwise run out of memory, which tells nothing about the reason.
             if state.entries.len() > ENTRIES_MAX + REPORTS_MAX {
                 return Err(Broken.into());
             }

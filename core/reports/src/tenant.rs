@@ -16,6 +16,7 @@ use crate::state::{FLOORS, SHEETS, State};
 use crate::{Inner, LOCK, ReportFault, store_fault};
 
 /// Records 112–119 and tables 112–119.
+/// Apart from those of all other tenants: `tenancy::share::check` stops a start with two that overlap.
 pub fn share() -> Share {
     Share {
         name: "reports",
@@ -41,6 +42,7 @@ impl Tenant for Inner {
         Box::pin(async move { self.load_all().await.map_err(store_fault) })
     }
 
+    // Decoding is apart from applying because groups arrive in pieces of the log, and each tenant must be applied up to the same LSN.
     fn read_ahead(
         &self,
         groups: Vec<Replayed>,
@@ -93,6 +95,7 @@ impl Tenant for Inner {
 }
 
 impl store::Tenant for Inner {
+    // Counts are in the records themselves. So reclaim has nothing to move for this tenant, and only records to ask about.
     fn live_bodies<'a>(
         &'a self,
         _segments: &'a [SegmentIndex],
@@ -160,6 +163,7 @@ impl Inner {
             }
             match rows.last() {
                 Some((last, _)) if rows.len() == ROWS_PER_READ => {
+                    // The smallest key behind the last one.
                     from = [last.as_slice(), &[0]].concat();
                 }
                 _ => return Ok(()),
@@ -209,6 +213,7 @@ impl Inner {
         let owed = self.owed(&records)?;
         for subject in owed.floors {
             let _locked = self.locks.lock(LOCK.to_owned()).await;
+            // Read under the lock: a floor that rises meanwhile is written by its own commit, and the higher one is said again here.
             let day = self.state.borrow().floor(subject);
             let floor = Change::Floor { subject, day };
             self.commit(Purpose::Reclaim, vec![floor]).await?;
@@ -237,4 +242,5 @@ impl Inner {
 /// The frame around a record.
 const CARRIED_BYTES: usize = 64;
 
+// Otherwise a sheet at its bound could be written as additions and never as a snapshot, and reclaim would stop at it for ever.
 const _: () = assert!(SHEET_BYTES_MAX + 2 * CARRIED_BYTES <= store::limits::GROUP_FIXED_BYTES_MAX);

@@ -16,6 +16,7 @@ use crate::state::{KEYS, LISTS, State};
 use crate::{Inner, LOCK, ScriptFault, store_fault};
 
 /// Records 104–111 and tables 104–111.
+/// Apart from those of all other tenants: `tenancy::share::check` stops a start with two that overlap.
 pub fn share() -> Share {
     Share {
         name: "scripts",
@@ -85,6 +86,7 @@ impl Tenant for Inner {
 }
 
 impl store::Tenant for Inner {
+    // A script's text is in its record, like all of this tenant's bytes: texts are small and few, and a body would need a place in reclaim's walk.
     fn live_bodies<'a>(
         &'a self,
         _segments: &'a [SegmentIndex],
@@ -173,6 +175,8 @@ impl Inner {
                     let Some(kept) = state.kept(&owner) else {
                         continue;
                     };
+                    // Of several records that had this list, the text is owed only by the one that brought it: otherwise each pass of reclaim would write
+                    // every text of the owner again.
                     let text = text.filter(|(version, _)| {
                         let scripts = kept.list.scripts.iter().zip(&kept.texts_at);
                         let mut its = scripts.filter(|(script, _)| script.version == *version);
@@ -187,6 +191,7 @@ impl Inner {
                 }
                 Change::Gone { owner } => {
                     let has_keys = matches!(&owner, Owner::Account(account) if state.keys.contains_key(account));
+                    // An owner that is there again has newer records, which a removal that is written behind them would undo.
                     let is_there = has_keys || state.has_list(&owner);
                     if !is_there && said.insert((owner.clone(), None)) {
                         owed.push(Change::Gone { owner });
@@ -218,6 +223,7 @@ impl Inner {
 
     /// Says again what is owed, as it is now: each record is asked about under the lock that every change of a list takes until it is applied.
     async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), ScriptFault> {
+        // The lock is taken and given back for each group: a person who stores a script waits for one group and not for a whole segment.
         let mut rest = &records[..];
         while !rest.is_empty() {
             let _locked = self.locks.lock(LOCK.to_owned()).await;

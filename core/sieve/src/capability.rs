@@ -10,6 +10,7 @@ macro_rules! capabilities {
     };
 }
 
+// One list for the enum, for `require` and for what ManageSieve announces: what is listed is what compiles.
 capabilities! {
     BodyTest = "body",
     AsciiCasemap = "comparator-i;ascii-casemap",
@@ -65,6 +66,7 @@ impl Capability {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Capabilities(u64);
 
+// One bit for each.
 const _: () = assert!(ALL.len() <= 64);
 
 impl Capabilities {

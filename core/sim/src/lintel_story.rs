@@ -51,6 +51,7 @@ use servers::Servers;
 use watcher::Watcher;
 
 /// What outlives a crash.
+/// Models and caches stay, volumes are opened again: after a cut everybody comes back with what they knew, as mail programs do.
 struct Town {
     mailbox_box: MailboxBox,
     accounts: Rc<Vec<RefCell<Account>>>,
@@ -96,6 +97,7 @@ fn tell(seed: u64) -> Result<Told, String> {
         checkpoint_bytes: [64 << 10, 1 << 20, u64::MAX][rng.usize(..3)],
         checkpoint_us: [10_000, 1_000_000, u64::MAX][rng.usize(..3)],
     };
+    // With one person an account is known exactly, with two what the other did is only bounded. Both are worth their stories.
     let persons = [1, 1, 2][rng.usize(..3)];
     let accounts =
         (0..shape.clients).flat_map(|client| (0..ACCOUNTS).map(move |whose| (client, whose)));
@@ -166,6 +168,7 @@ fn power_on(town: &Town, rng: &mut Rng, round: u64, last: bool) -> Result<(), St
 async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Result<(), String> {
     let mailboxes = town.mailbox_box.open(io).await?;
     let busy_share = [0, 0, 10, 100][rng.usize(..4)];
+    // In the last round everything must be found, so that nothing may refuse to look.
     let busy_share = if last { 0 } else { busy_share };
     let servers = Rc::new(Servers::new(
         io.host.clone(),
@@ -174,6 +177,7 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
         busy_share,
         rng.fork(),
     ));
+    // Those who work end by themselves; those who watch are told (`quiet`) when the others have ended.
     let (running, quiet) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let watching = Rc::new(Cell::new(0));
     let start = |task: LocalWork, running: &Rc<Cell<usize>>| town.start(&*io.host, task, running);
@@ -239,6 +243,7 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
             0 => drop(mailboxes.checkpoint().await),
             1 => _ = mailboxes.reclaim().await,
             2 if std::mem::take(&mut outage) => town.mailbox_box.begin_outage(io, &mut rng),
+            // A stop in peace in the middle of everything: sessions get their BYE, and nothing that was answered may be missing afterwards.
             3 if stops => servers.stop.request(),
             4 | 5 if weak => town.mailbox_box.disturb(&mut rng),
             6 | 7 if weak => {
@@ -324,6 +329,7 @@ impl Town {
         last: bool,
     ) -> Result<(), String> {
         for account in self.addresses(mailboxes).await? {
+            // Little more than is used, so that the limit is reached by the next letters and not only in theory.
             let limited = !last && rng.u8(..6) == 0;
             let quota_bytes = match limited {
                 true => account.used_bytes + rng.u64(1..40_000),
@@ -360,6 +366,7 @@ impl Town {
         running.set(running.get() + 1);
         host.spawn(Box::pin(async move {
             if let Err(text) = task.await {
+                // The first one only: what others find afterwards mostly follows from it.
                 broken.borrow_mut().get_or_insert(text);
             }
             running.set(running.get() - 1);

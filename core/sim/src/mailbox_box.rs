@@ -39,6 +39,7 @@ pub struct Client {
     pub acked: u64,
 }
 
+/// The machine may be cut and replaced; the clients and what they know go on to the next one.
 pub struct MailboxBox {
     pub machine: Machine,
     pub clients: Vec<Rc<RefCell<Client>>>,
@@ -90,6 +91,7 @@ impl MailboxBox {
 
     /// The same clients before another machine.
     fn with(&self, machine: Machine) -> MailboxBox {
+        // Copies, because one cut has several outcomes: each is checked from what clients knew at the cut, and not from the outcome before.
         let copy = |client: &Rc<RefCell<Client>>| Rc::new(RefCell::new(client.borrow().clone()));
         MailboxBox {
             machine,
@@ -108,6 +110,7 @@ impl MailboxBox {
             let io = only.world.io();
             let checked = only.world.run(async {
                 let mailboxes = only.open(&io).await?;
+                // Mail would be complete all the same. But a leg that counts has to have the pages too, or the next start takes minutes.
                 if mailboxes.store().open_report().rebuilt {
                     return Err("its projection is lost".to_owned());
                 }
@@ -153,6 +156,7 @@ impl MailboxBox {
             .open(io)
             .await
             .map_err(|refusal| format!("open: {refusal}"))?;
+        // No fault that is drawn here damages both copies, so that damage is always the engine's own.
         let damaged = volume.open_report().damaged;
         if !damaged.is_empty() {
             return Err(format!("open reports damage: {damaged:?}"));
@@ -182,6 +186,7 @@ impl MailboxBox {
                     describe(mailboxes.store().volume())
                 )
             })?;
+            // What a client learned from a volume that cannot be written may be the past of what the next opening finds.
             if mailboxes.store().volume().refuses().is_none() {
                 *self.clients[index].borrow_mut() = client;
             }
@@ -196,6 +201,7 @@ impl MailboxBox {
         let free = free
             .filter(|report| report.state == SegmentState::Free)
             .count();
+        // Clients that only fill would find a full volume, and nothing else, for the rest of the story.
         self.pressed.set(free < (segments.len() / 3).max(14));
     }
 
@@ -400,6 +406,7 @@ impl Client {
         let others = from != to && !uids.is_empty();
         let dice = rng.u8(..100);
         // 52..70: flagged as deleted, and expunged.
+        // Under pressure the range shrinks onto flagging, expunging, copying and the like; none of it is a delivery.
         let dice = if pressed { 46 + dice / 3 } else { dice };
         match dice {
             40..52 => {
@@ -460,10 +467,12 @@ impl Client {
 
     fn deliver(&mut self, rng: &mut Rng, to: (Whose, String), flags: SystemFlags) -> Operation {
         let large = self.large && rng.u8(..6) == 0;
+        // The account in the number: two clients write different letters without asking each other.
         let number = self.next_letter << 16 | u64::from(self.accounts[0].0);
         let number = number | u64::from(large) << LARGE_BIT;
         self.next_letter += 1;
         let inbox = (rng.usize(..ACCOUNTS), "INBOX".to_owned());
+        // One body for two mailboxes is what deduplication rests on.
         let both = rng.bool() && inbox != to;
         let to = if both { vec![to, inbox] } else { vec![to] };
         Operation::Deliver { number, to, flags }
@@ -506,6 +515,7 @@ impl Client {
     async fn check(&mut self, mailboxes: &Mailboxes) -> Result<(), String> {
         let before = self.marks.clone();
         let after = look(mailboxes, &self.accounts, &mut self.marks).await?;
+        // In this order: what was confirmed counts first, and what was open is an excuse only for a picture that it explains wholly.
         if after != self.settled {
             let expected = self
                 .pending

@@ -22,6 +22,8 @@ fn create(seed: u64) -> Result<MailboxBox, String> {
         in_flight_max: 3,
         clients: 2,
     };
+    // No checkpoint by itself: the script makes them, so that the boundaries of a run are the same each time. A cache of one byte has
+    // every mailbox loaded from its rows again, which is where a row that was written wrongly shows.
     let settings = mailbox::Settings {
         cache_bytes: 1,
         checkpoint_groups: u64::MAX,
@@ -51,6 +53,7 @@ pub fn run(seed: u64, progress: &dyn Progress) -> Result<Tried, String> {
     Ok(tried)
 }
 
+/// Runs the script again from the start up to one boundary. That costs a run for each, and buys that nothing of an earlier cut can be in the way.
 fn cut_once(seed: u64, boundary: u64, tried: &mut Tried) -> Result<(), String> {
     let before = create(seed)?;
     before.world.crash_at(boundary);
@@ -62,14 +65,17 @@ fn cut_once(seed: u64, boundary: u64, tried: &mut Tried) -> Result<(), String> {
             return Err("the run is not the same twice".to_owned());
         }
     }
+    // Clients check what they are answered as they go: a wrong answer before the cut is a finding as well.
     before.unbroken()?;
     let cut = before.world.power_cut();
+    // Of all the outcomes some are drawn, others at each boundary: over the whole script the kinds of outcome are all tried.
     let mut rng = Rng::with_seed(seed ^ boundary);
     let mut all = outcomes(&cut, &mut rng);
     rng.shuffle(&mut all);
     all.truncate(MAILBOX_OUTCOMES_MAX);
     for (index, outcome) in all.into_iter().enumerate() {
         tried.outcomes += 1;
+        // A disk with a write cache may lose all of what was not flushed, or any part of it in any order.
         let cache = if index % 2 == 0 {
             CacheLanding::Lost
         } else {
@@ -85,6 +91,7 @@ fn cut_once(seed: u64, boundary: u64, tried: &mut Tried) -> Result<(), String> {
             .map_err(|halt| halt.to_string())
             .flatten()
             .map_err(|text| format!("outcome {outcome:?}: {text}"))?;
+        // Tasks that are left hold references to their world; a crash drops them, or hundreds of worlds would stay in memory.
         after.world.crash();
     }
     before.world.crash();

@@ -39,6 +39,8 @@ pub async fn look(
                 .iter()
                 .map(|message| (message.uid, seen(message)))
                 .collect();
+            // STATUS is answered from counters that are kept, FETCH from the messages themselves. They are written by different code, so they
+            // are held against each other each time that anybody looks.
             let count = |test: &dyn Fn(&Message) -> bool| {
                 view.messages.iter().filter(|message| test(message)).count()
             };
@@ -74,6 +76,7 @@ pub async fn look(
                 letters,
             };
             let at = (whose, info.name);
+            // UIDNEXT, HIGHESTMODSEQ and UIDVALIDITY may only grow, over power cuts too: a client that saw a number builds on it.
             marks.see(&at, &folder, status.uid_next, status.highest_modseq)?;
             check_changes(mailboxes, &at, &folder, status.highest_modseq).await?;
             picture.insert(at, folder);
@@ -93,6 +96,7 @@ async fn check_changes(
         .changes(folder.id, ModSeq(0))
         .await
         .map_err(|fault| format!("changes: {fault}"))?;
+    // Another client changed the mailbox between the two questions: there is nothing to compare.
     if changes.too_old || changes.highest_modseq != modseq {
         return Ok(());
     }
@@ -115,6 +119,7 @@ async fn check_changes(
     Ok(())
 }
 
+/// The letter's number travels as its internal date: the one field that the engine keeps and never looks into.
 fn seen(message: &Message) -> Letter {
     Letter {
         number: message.internal_date.unix_seconds as u64,
@@ -142,6 +147,8 @@ pub async fn read_letters(mailboxes: &Mailboxes, accounts: &[AccountId]) -> Resu
                 .iter()
                 .map(|message| message.body.clone())
                 .collect();
+            // Of a whole mailbox at once, as FETCH 1:* asks: neighbours are then read together, which is where a wrong offset would give the
+            // bytes of the next letter.
             let bodies = mailboxes.bodies(&refs).await;
             let summaries = mailboxes.summaries(&refs).await;
             for ((message, body), summary) in view.messages.iter().zip(bodies).zip(summaries) {
@@ -169,6 +176,7 @@ pub async fn read_letters(mailboxes: &Mailboxes, accounts: &[AccountId]) -> Resu
 pub fn letter(number: u64) -> Bytes {
     let mut rng = Rng::with_seed(number ^ 0x6c65_7474_6572);
     let bytes = match rng.u8(..32) {
+        // The length follows from the number alone, so that whoever finds the letter again can write it without having kept it.
         _ if number >> LARGE_BIT & 1 == 1 => rng.usize(100_000..400_000),
         0 => rng.usize(100_000..600_000),
         1..=4 => rng.usize(8_000..40_000),

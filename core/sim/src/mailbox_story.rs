@@ -38,6 +38,8 @@ pub fn run(seed: u64) -> Result<Told, String> {
         in_flight_max: rng.usize(1..9),
         clients: rng.usize(1..5),
     };
+    // A cache of one byte loads everything anew for each operation, and checkpoints that never come make replay do all the work. The usual
+    // settings hide both.
     let settings = mailbox::Settings {
         cache_bytes: [1, 64 << 10, 64 << 20][rng.usize(..3)],
         checkpoint_groups: [8, 50, u64::MAX][rng.usize(..3)],
@@ -104,6 +106,7 @@ async fn work(mailbox_box: &MailboxBox, io: &Io, mut rng: Rng) -> Result<(), Str
         sleep_us(&*io.host, rng.u64(1..8_000)).await;
         mailbox_box.note_space(&mailboxes);
         match rng.u8(..24) {
+            // Every kind of upkeep at moments that the daemon's own clock would hardly choose, and several of them at once.
             0..=2 => drop(mailboxes.checkpoint().await), // refused while the volume defers; nothing is lost by that
             3 | 4 => _ = mailboxes.reclaim().await,
             5 => mailbox_box.interrupt_witness(io, &mut rng),
@@ -167,6 +170,7 @@ fn heal(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
             sleep_us(&*io.host, 1_000).await;
         }
         mailbox_box.unbroken()?;
+        // A rebuild writes a second projection beside the first.
         let room = mailbox_box.has_room_for_two(&mailboxes);
         match mailboxes.checkpoint().await {
             // `full_story` asks for more (E1).

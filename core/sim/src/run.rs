@@ -61,6 +61,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         seeds: 1,
         ..Summary::default()
     };
+    // All of them from the same number, each with a generator of its own: a change in one story leaves the others' runs as they were.
     let stories = [
         volume_story::run,
         broken_story::run,
@@ -76,6 +77,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         summary.acked += told.acked;
         summary.crashes += told.crashes;
         summary.faults.add(&told.faults);
+        // A sum, because threads end in any order.
         summary.digest = summary.digest.wrapping_add(told.digest);
     }
     Ok(summary)
@@ -91,6 +93,7 @@ pub fn run_seeds(
     progress.begin(count);
     let next = AtomicU64::new(0);
     over_cores(stop_after, || {
+        // Taken one by one: seeds differ in length a hundredfold, and halves would leave one core idle.
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= count {
             return None;
@@ -231,6 +234,7 @@ pub fn over_cores(
                         Some(Err(failure)) => {
                             let mut failed = failed.lock().expect("no thread panics here");
                             failed.push(failure);
+                            // Others finish the seed that they are at, so that what is reported does not depend on which thread was faster.
                             stop.fetch_or(failed.len() >= stop_after, Ordering::Relaxed);
                         }
                     }

@@ -25,6 +25,7 @@ use crate::mailbox_look::letter;
 use crate::volume_story::Told;
 
 /// What was answered, and what was asked last.
+/// At most one operation is open at a time, so that after a cut there are two possible worlds and not many: with it and without it.
 #[derive(Default)]
 struct Known {
     /// Letters in Sent.
@@ -66,6 +67,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     for round in 0..rng.u64(2..5) {
         let world = &machine.world;
         let io = world.io();
+        // Half of the rounds end by themselves and are then cut off in idleness: what was answered must not depend on anything that comes later.
         let cut = rng.bool().then(|| rng.u64(1..400));
         let plan = rng.fork();
         let lived = world.run(async {
@@ -110,6 +112,7 @@ async fn open(machine: &Machine, io: &Io) -> Result<Open, String> {
     let opened = Store::open(io.clone(), volume, settings).await;
     let (store, replay) = opened.map_err(|fault| format!("store: {fault}"))?;
     machine.world.after_each_step(store.checker());
+    // Checkpoints come often, and the log is short: a rebuild, a replay from a checkpoint and reclaim all happen within some hundred letters.
     let settings = mailbox::Settings {
         cache_bytes: 1 << 20,
         checkpoint_groups: 50,
@@ -141,6 +144,7 @@ async fn live(open: &Open, known: &RefCell<Known>, mut rng: Rng) -> Result<(), S
                 open.mailboxes.reclaim().await;
                 Ok(())
             }
+            // The projection is thrown away at the next opening and built again from the log: what reclaim carried forward has to be enough.
             (2, _) if rng.u8(..8) == 0 => {
                 let asked = open.mailboxes.store().request_rebuild().await;
                 asked.map_err(|fault| format!("rebuild: {fault}"))
@@ -212,6 +216,7 @@ async fn submit(open: &Open, known: &RefCell<Known>, account: AccountId) -> Resu
         terms: Terms::default(),
     };
     let mut given = None;
+    // The queue's part joins the delivery's group: that the two cannot come apart is what this story is about.
     let placed = open.mailboxes.deliver_with(delivery, |_| {
         let (id, part) = open.queue.put(envelope, 0).map_err(|fault| match fault {
             QueueFault::Store(fault) => fault.into(),
@@ -246,6 +251,7 @@ async fn remove(
     let mut known = known.borrow_mut();
     known.removing = None;
     match removed {
+        // Only an answer counts. Without one the number stays in `removing`, and the check takes either.
         Ok(()) => _ = known.waiting.remove(&number),
         Err(QueueFault::Store(fault)) => refused(fault.into())?,
         Err(fault) => return Err(format!("{id:?}: {fault}")),
@@ -296,6 +302,7 @@ async fn check(open: &Open, known: &RefCell<Known>) -> Result<(), String> {
     let mut waiting = BTreeMap::new();
     for entry in open.queue.entries(None, usize::MAX) {
         let number = entry.arrived.0;
+        // Proved by its name and not only by the checksum of its place: a reference that reclaim moved wrongly leads to intact bytes of another letter.
         let body = open.mailboxes.store().body_proved(&entry.body).await;
         if body.as_ref() != Ok(&letter(number)) {
             return Err(format!(
@@ -315,6 +322,7 @@ async fn check(open: &Open, known: &RefCell<Known>) -> Result<(), String> {
                 known.waiting.insert(number, *id);
             }
             (false, None) => {}
+            // The copy without the entry would be mail that its sender believes sent; the entry without the copy, mail nobody can find.
             half => return Err(format!("letter {number} came by halves: {half:?}")),
         }
     }
@@ -356,6 +364,7 @@ async fn expunge(
     let (uids, numbers): (Vec<_>, Vec<u64>) = some
         .map(|message| (message.uid, message.internal_date.unix_seconds as u64))
         .unzip();
+    // Before it is asked for: the power may go between the flags and the expunge, and then none of them is gone.
     known.borrow_mut().expunging.clone_from(&numbers);
     let deleted = Flags::system(SystemFlags::DELETED);
     let flagged = open

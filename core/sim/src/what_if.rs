@@ -14,6 +14,7 @@ use crate::machine::describe;
 use crate::volume_box::VolumeBox;
 
 /// What a leg held when the power was off some time ago is all that comes back: the volume refuses, or it is complete all the same.
+// It may refuse, and it may serve if nothing was acknowledged since. What it must not do is serve less than was acknowledged.
 pub fn relic_alone(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
     if !volume_box.knobs.get().older_leg_alone {
         return Ok(());
@@ -72,6 +73,7 @@ pub fn cut_short(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
         if counted.any(|report| report.device == Some(leg)) {
             return Err("it is in sync all the same".to_owned());
         }
+        // Neither by itself nor when an operator asks for it: the segments that it lacks are promised to be on every leg.
         if volume.attach(leg).await.is_ok() {
             return Err("it is taken back all the same".to_owned());
         }
@@ -117,6 +119,8 @@ pub async fn all_refuse(
         };
         volume_box.world.set_faults(*leg, faults);
     }
+    // Shorter and longer than the time after which a leg is ejected: both must end with all legs in, because none of them is better than
+    // another.
     sleep_us(&*io.host, rng.u64(1..20_000_000)).await;
     let ledger = volume_box.ledger.borrow().clone();
     ledger

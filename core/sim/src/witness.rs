@@ -17,6 +17,7 @@ pub struct SimWitness {
 
 impl SimWitness {
     /// A witness that remembers what `other` remembers now: for worlds that fork.
+    // It is up, and no check is attached: a fork is another possible future, and what is recorded there must not reach the story's own books.
     pub fn fork(other: &SimWitness) -> SimWitness {
         SimWitness {
             record: RefCell::new(other.record.borrow().clone()),
@@ -69,6 +70,7 @@ impl Witness for SimWitness {
     ) -> Result<(), WitnessFault> {
         self.answer()?;
         let mut record = self.record.borrow_mut();
+        // Somebody else was faster. With one box that must not happen, and the engine finds out that it is not alone.
         if record.as_ref() != expected {
             return Err(WitnessFault::Lost);
         }

@@ -14,6 +14,7 @@ use crate::weights::*;
 use crate::words::{Gathered, Place, Want};
 
 /// A fact of the structure.
+/// Facts and not guesses: each can be shown to the person who asks why a message is in Junk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sign {
     NoFrom,
@@ -110,6 +111,7 @@ pub struct Reading {
 impl Reading {
     /// Looks at the beginning of `content`, a message that may have trace fields in front.
     pub fn of(content: &[u8], want: Want) -> Reading {
+        // A sender who puts a megabyte of harmless text in front gains nothing: it is not read, and what is read is where people look first.
         let content = &content[..content.len().min(READ_BYTES_MAX)];
         let summary = Summary::of(content);
         let mut looking = Looking {
@@ -151,6 +153,7 @@ impl Looking<'_> {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
             if is("From") {
                 froms += 1;
+                // Of several the first is judged, which is the one that programs show.
                 if froms == 1 {
                     self.author(&field);
                 }
@@ -216,6 +219,7 @@ impl Looking<'_> {
         }
         match &part.content {
             Content::Multipart(parts) => {
+                // One more than are looked at, so that there being too many is seen.
                 for part in parts.iter().take(PARTS_MAX + 1) {
                     self.part(part);
                 }
@@ -241,6 +245,7 @@ impl Looking<'_> {
         if part.body_begin >= part.body_end {
             return;
         }
+        // Images are not looked into. That there is one matters only beside too little text.
         if is("image") {
             self.has_image = true;
             return;
@@ -251,6 +256,7 @@ impl Looking<'_> {
         }
         let is_html = part.media_subtype.eq_ignore_ascii_case(b"html");
         let text = text::beginning(part, self.raw, self.left_bytes);
+        // One budget for all parts: a hundred parts of text cost as much as one.
         self.left_bytes -= text.len().min(self.left_bytes);
         self.links(&text, is_html);
         if is_html {
@@ -307,6 +313,7 @@ impl Looking<'_> {
             }
         }
         self.signs.sort_unstable();
+        // Ten links to bare addresses are one reason and not ten: points are for kinds of facts.
         self.signs.dedup();
         Reading {
             signs: self.signs,
@@ -321,6 +328,7 @@ impl Looking<'_> {
 /// Names that Windows and macOS run when they are opened, also behind blanks and dots.
 fn is_program(name: &[u8]) -> bool {
     let name = name.trim_ascii_end();
+    // An encoded word ends so; the name within it is not decoded, and its ending is mostly readable as it is.
     let name = name.strip_suffix(b"?=").unwrap_or(name);
     let end = memchr::memrchr(b'.', name).map(|at| &name[at + 1..]);
     end.is_some_and(|end| {

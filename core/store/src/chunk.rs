@@ -22,6 +22,7 @@ impl Committer {
         }
         let waiting = {
             let mut queue = self.inner.queue.borrow_mut();
+            // Judged by the raw size, before compression: whether it would fit packed is known only after the work that this is to avoid.
             let is_big = |waiting: &&Waiting| {
                 raw_frame_bytes(&waiting.group) > self.inner.sizes.payload_bytes_max
             };
@@ -34,6 +35,7 @@ impl Committer {
         };
         let mut total = raw_frame_bytes(&waiting.group);
         let mut by_size: Vec<usize> = (0..waiting.group.bodies.len()).collect();
+        // The largest first, and only as many as needed: each chunk list costs a read more when the body is fetched.
         by_size.sort_by_key(|index| std::cmp::Reverse(waiting.group.bodies[*index].raw.len()));
         let mut chunks = vec![None; waiting.group.bodies.len()];
         for index in by_size {
@@ -64,6 +66,7 @@ impl Committer {
         for index in 0..count {
             let piece = raw.slice(index * chunk_bytes..raw.len().min((index + 1) * chunk_bytes));
             let raw_bytes = piece.len() as u32;
+            // Packed chunks were made for another size of chunk if their number differs; then the raw bytes are cut again.
             let packs = packed.get(index).filter(|_| packed.len() == count);
             let (codec, run) = match packs.cloned().flatten() {
                 Some(packed) => (Codec::Zstd, packed),
@@ -80,6 +83,7 @@ impl Committer {
                             raw_bytes,
                         })
                     }
+                    // One chunk that failed fails the group. The others stay in the log without a reference, and reclaim drops them with their segment.
                     (Err(fault), Ok(_)) => *slots = Err(fault),
                     (_, Err(_)) => {}
                 }
@@ -101,6 +105,7 @@ impl Committer {
         let big = self.big.take().expect("looked at just now");
         self.inner.queue.borrow_mut().chunking_ends();
         self.inner.space.settle_queued(big.waiting.rows, false);
+        // Nothing of the group itself was placed: to its caller it is as if it had never been enqueued.
         big.waiting.reply.send(Err(fault));
     }
 }

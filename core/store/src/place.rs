@@ -24,6 +24,7 @@ impl Committer {
     pub(crate) fn fill_and_submit(&mut self, mut batch: Batch) {
         let mut cargo = Vec::new();
         let mut rights = Rights::new(self.inner.space.is_scarce(&self.inner.volume));
+        // Before groups, because groups wait for them: chunks for the large one at the head, and a checkpoint for all that needs room.
         while let Some(own) = self.next_own(&batch, &mut rights) {
             let run = self.place_own(&mut batch, &own);
             cargo.push(Cargo::Own {
@@ -47,6 +48,7 @@ impl Committer {
                 self.big = Some(big);
             }
         }
+        // Asked before the queue is emptied: it decides whether there is time to compress.
         let alone = cargo.is_empty() && self.inner.queue.borrow().groups() == 1;
         while self.big.is_none() {
             let Some(waiting) = self.inner.queue.borrow_mut().take_first() else {
@@ -69,6 +71,7 @@ impl Committer {
             #[cfg(test)]
             Some(Purpose::Reclaim) if self.inner.keeps_all.get() => batch.for_deletions(),
             Some(Purpose::Reclaim) => batch.for_reclaim(),
+            // The reserve that the whole batch may use is that of its least entitled group, as `Rights` kept it.
             Some(Purpose::Delete) => batch.for_deletions(),
             Some(Purpose::Keep) | None => {}
         }
@@ -105,6 +108,7 @@ impl Committer {
 
     fn place_own(&mut self, batch: &mut Batch, own: &OwnFrame) -> Run {
         let seed = self.inner.seed;
+        // The seed is the volume's own: a run of another volume that is found in this place does not verify.
         let check = hash::xxh3_64(&own.run, seed);
         frame::begin(&mut self.meta);
         frame::put_run(&mut self.meta, 0, own.run.len(), check);

@@ -21,6 +21,7 @@ impl Tenancy {
 
 impl Inner {
     pub(crate) async fn reclaim(self: &Rc<Self>) -> usize {
+        // Two passes could choose the same segment, and each would count on the other's copies.
         if self.reclaiming.replace(true) {
             return 0;
         }
@@ -49,6 +50,7 @@ impl Inner {
     }
 }
 
+/// Ends the pass in any case, also when its future is dropped: tenants may hold memory for as long as one runs.
 struct Reclaiming<'a>(&'a Inner);
 impl Drop for Reclaiming<'_> {
     fn drop(&mut self) {
@@ -72,6 +74,7 @@ impl All<'_> {
         let mut parts: Vec<Vec<(Lsn, Record)>> = shares.iter().map(|_| Vec::new()).collect();
         for (lsn, record) in records {
             let owner = shares.iter().position(|share| share.owns(record));
+            // A record without an owner is not skipped: reclaim would free its segment and lose what a later release wrote there.
             let owner = owner.ok_or_else(|| share::unknown(record))?;
             parts[owner].push((*lsn, record.clone()));
         }
@@ -105,6 +108,8 @@ impl store::Tenant for All<'_> {
     ) -> LocalFuture<'a, Result<(), StoreFault>> {
         Box::pin(async move {
             for tenant in &self.tenants {
+                // One after the other, each durable: if the power goes in between, those that did not follow still refer to the old place, which is freed
+                // only after all have.
                 tenant.moved(pairs.clone()).await?;
             }
             Ok(())

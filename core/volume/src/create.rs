@@ -17,11 +17,15 @@ const FIRST_SEQ: u64 = 1;
 const SEGMENTS_MIN: u64 = RESERVE_SEGMENTS_MIN as u64 + 3;
 
 /// What `create` writes: the same for the same devices, settings and seed.
+/// Worked out before the first write: what does not fit is refused while every device is still as it was. That it is the same each time is what
+/// lets a first boot that was cut off go on (`settings.format_over`).
 struct Draft {
     frames: Vec<Frame>,
     superblock: Superblock,
 }
 
+/// The record of the witness comes last: until it is there no opening trusts these legs, so a creation that was cut off leaves devices that
+/// look formatted and are not a volume.
 pub(crate) async fn create(
     io: &Io,
     devices: &[DeviceIndex],
@@ -87,6 +91,7 @@ async fn checked(
         .zip(&draft.frames)
         .zip(&draft.superblock.members)
     {
+        // A device that cannot be read is not blank. Formatting it would be the one way to lose mail that no mirror helps against.
         let found = probe(io, device, deadline_us).await;
         if matches!(found, Probe::Blank(_)) {
             continue;
@@ -148,6 +153,7 @@ fn draft(
             settings.segment_bytes
         ));
     }
+    // The segments must begin at one place on all legs, because an address in the log has no leg in it.
     if frames
         .iter()
         .any(|frame| frame.segments_at != frames[0].segments_at)
@@ -157,12 +163,14 @@ fn draft(
     let plan = Plan {
         segments_at: frames[0].segments_at,
         segment_bytes: settings.segment_bytes,
+        // By the smallest device: a larger one has room behind the last segment that is never used.
         segment_count: count.min(SEGMENTS_MAX as u64) as u32,
     };
     let mut random = fastrand::Rng::with_seed(seed);
     let volume = VolumeId(random_id(&mut random));
     let mut table = Table::new(plan.segment_count);
     let mut claims = Vec::new();
+    // The first opening writes into segments that are claimed already, as every later one does.
     for _ in 0..CLAIMS_OF_OPENING {
         let (segment, generation) = table.claim(Lsn(0), Lsn(0)).expect("SEGMENTS_MIN are free");
         claims.push(ClaimEntry {
@@ -186,6 +194,7 @@ fn draft(
         epoch: 1,
         term: 0,
         plan,
+        // Nothing was ever acknowledged here, so that there is no end of the log to look for.
         clean: true,
         acked: Lsn(0),
         members,
@@ -226,6 +235,8 @@ pub(crate) async fn format_leg(
     leg: LegId,
     deadline_us: u64,
 ) -> Result<(), device::IoFault> {
+    // The rings are empty before the first superblock is written: what a disk had in these places could otherwise be taken for one of a
+    // higher number.
     clear(io, device, frame, superblock.volume, leg, deadline_us).await?;
     for (copy, ring) in frame.rings.into_iter().enumerate() {
         let (at, page) = slot_page(superblock, leg, copy, ring);

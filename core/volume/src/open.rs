@@ -33,6 +33,7 @@ pub(crate) async fn open(
     settings: &Settings,
     witness: Rc<dyn Witness>,
 ) -> Result<Volume, OpenRefusal> {
+    // Nothing is written until `take_over`: whoever starts the daemon with the wrong disks gets a sentence, and the disks are as they were.
     let mut left_out = Vec::new();
     let mut present = Vec::new();
     for &device in devices {
@@ -66,6 +67,8 @@ pub(crate) async fn open(
             ));
         }
     };
+    // The position only ever adds evidence to the record (what was acknowledged, which superblock
+    // was the last), so an absent one is the least and not a fault; an unreadable one is unknown, and unknown is not absent (I12).
     let position = match witness.position(volume) {
         Ok(position) => position.unwrap_or_default(),
         Err(fault) => {
@@ -74,6 +77,8 @@ pub(crate) async fn open(
             ));
         }
     };
+    // All legs that are here count for this comparison, the stale ones too: a leg that knows of a later epoch than the witness
+    // proves that the state directory was restored from a copy, and then the witness's list of members is the wrong one.
     let newest = |of: fn(&Present) -> u64| present.iter().map(of).max().unwrap_or(0);
     let epoch = newest(|leg| leg.quorum.superblock.epoch);
     let term = newest(|leg| leg.quorum.superblock.term);
@@ -88,6 +93,7 @@ pub(crate) async fn open(
              copy; restore the current one"
         ));
     }
+    // Of every leg, before any is left out: a superblock written with a number below this one could lose against an old one.
     let seq = newest(|leg| leg.quorum.seq_seen);
     leave_unfit(io, settings, &mut present, &mut left_out);
     let (believed, stale): (Vec<_>, Vec<_>) = present
@@ -189,6 +195,7 @@ fn assemble(
     sorted: &Sorted,
     left_out: Vec<String>,
 ) -> Result<Rc<Inner>, OpenRefusal> {
+    // The members are the superblock's, not the devices': a leg that is away keeps its place, its id and what is known of its age.
     let newest = newest_of(&sorted.serving)?;
     let superblock = &newest.quorum.superblock;
     let mut legs = Vec::new();
@@ -276,6 +283,7 @@ async fn start_owning(
         acked: position.acked,
         opened: record.opened,
     };
+    // From here the newest superblock of the legs that serve is the start, and everything later than it is found in the log itself.
     let mut recovered = recover(inner, &superblock, &evidence).await?;
     {
         let mut report = inner.report.borrow_mut();
@@ -286,6 +294,7 @@ async fn start_owning(
     let loss = loss(&recovered);
     let takeover = Takeover {
         record: record.clone(),
+        // Above every term that either side has seen, so that batches of this opening can be told from those of any opening before (I2).
         term: record.term.max(superblock.term) + 1,
         acked_seen: recovered.acked_seen,
         repairs: std::mem::take(&mut recovered.repairs),
@@ -305,6 +314,8 @@ async fn start_owning(
             inner.log.borrow_mut().stay_read_only(why.into());
             Ok(())
         }
+        // Reading goes on: most of the mail is intact, and people can have it while the operator decides. The takeover waits with
+        // everything that it needs, so that `accept_damage` does not have to read the log again.
         Some(why) if !inner.settings.accept_damage => {
             tracing::error!(why, "the volume is read-only");
             inner.log.borrow_mut().stay_read_only(why);
@@ -330,6 +341,7 @@ fn loss(recovered: &Recovered) -> Option<String> {
 fn adopt(inner: &Rc<Inner>, mut recovered: Recovered) {
     inner.log.borrow_mut().adopt(&mut recovered);
     *inner.given_up.borrow_mut() = recovered.skips;
+    // The damaged batches have no place on any leg; a place that no segment has keeps them in the list without matching one.
     let unplaced = SegmentIndex(u32::MAX);
     inner
         .damage

@@ -11,6 +11,7 @@ mod manifests;
 mod metrics;
 mod reach;
 mod replies;
+mod share;
 mod sources;
 mod words;
 
@@ -94,6 +95,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
     cited::inspect(&tree, &mut findings);
+    share::inspect(&tree, &mut findings);
     replies::inspect(&tree, &mut findings);
     exits::inspect(&tree, &mut findings);
     metrics::inspect(&tree, &mut findings);

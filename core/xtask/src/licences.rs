@@ -47,6 +47,7 @@ pub fn complaints(root: &Path) -> Result<Vec<String>, String> {
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| format!("cargo metadata: {error}"))?;
+    // Of every package in the lock file, those for other platforms too: which of them is linked depends on the machine that builds.
     let mut complaints = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or("?");
@@ -121,6 +122,7 @@ impl Reader<'_> {
             let exception = *self.tokens.get(self.next)?;
             self.next += 1;
             return Some(
+                // An exception only permits more, so the licence alone is enough.
                 (self.allowed)(&format!("{name} WITH {exception}")) || (self.allowed)(name),
             );
         }

@@ -9,6 +9,7 @@ use crate::places;
 /// Everything below `folder`, in the order of names.
 pub fn of_folder(folder: &Path, epoch: u64) -> Result<Vec<u8>, String> {
     let mut archive = Vec::new();
+    // Inode numbers are counted instead of taken from the disk: they differ from clone to clone.
     let mut number = 1;
     below(folder, "", epoch, &mut number, &mut archive)?;
     entry(&mut archive, 0, "TRAILER!!!", 0, 0, &[]);
@@ -36,6 +37,7 @@ fn below(
             )
         })?);
     }
+    // Folders before what is in them, each in order: the kernel unpacks entries one by one and makes no folder by itself.
     names.sort();
     for name in names {
         let path = folder.join(&name);

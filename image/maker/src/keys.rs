@@ -54,12 +54,14 @@ pub fn run(root: &Path, wishes: &KeyWishes) -> Result<(), String> {
         }
         None => default_folder()?,
     };
+    // A key that is in the tree once is in its history for ever.
     if folder.starts_with(root) {
         return Err(format!(
             "{}: keys do not belong into the tree; choose a folder outside with --to",
             folder.display()
         ));
     }
+    // Overwriting them would make every box in the field refuse the next update, and there is no way back.
     if folder.join(CERTIFICATE).exists() {
         return Err(format!(
             "{}: there are keys already; boxes trust them. Choose another folder with --to, or move the old ones away",
@@ -186,6 +188,7 @@ fn update_key(folder: &Path) -> Result<(), String> {
     let pair = KeyPair::generate_unencrypted_keypair().map_err(told)?;
     let secret = pair.sk.to_box(None).map_err(told)?.into_string();
     let path = folder.join("update.key");
+    // The mode is set while the file is still empty: no moment in which others could read the key.
     places::write(&path, "")?;
     private(&path, 0o600)?;
     places::write(&path, secret)?;
@@ -195,6 +198,7 @@ fn update_key(folder: &Path) -> Result<(), String> {
 
 impl Keys {
     pub fn open(folder: &Path) -> Result<Keys, String> {
+        // All of them, now: a build that finds one missing at its end has wasted ten minutes.
         for file in ["db.key", CERTIFICATE, "update.key", "update.pub", "PK.auth"] {
             if !folder.join(file).is_file() {
                 return Err(format!(
@@ -224,6 +228,7 @@ impl Keys {
     /// Authenticode, by the db key. `from` and `to` may be the same file.
     pub fn sign(&self, inputs: &Inputs<'_>, from: &Path, to: &Path) -> Result<(), String> {
         let work = &inputs.places.work;
+        // Through copies in the work folder, which is the only one that the signing tool may write to.
         let (unsigned, signed) = (work.join("unsigned.efi"), work.join("signed.efi"));
         places::copy(from, &unsigned)?;
         let mut command = inputs
@@ -249,6 +254,7 @@ impl Keys {
             .and_then(SecretKeyBox::into_unencrypted_secret_key)
             .map_err(told)?;
         let bytes = fs::File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        // In the comment that the signature covers. An old image with a new name is found out by it, and so is one for another architecture.
         let claim = format!("product=ringpost arch=x86_64 version={version}");
         let signature = minisign::sign(None, &secret, bytes, Some(&claim), None).map_err(told)?;
         let mut path = file.as_os_str().to_owned();

@@ -42,6 +42,8 @@ impl OsLayer {
 
 pub fn ready(inputs: &Inputs<'_>) -> Result<OsLayer, String> {
     let folder = inputs.root.join("image/os");
+    // The mirror that this machine uses, so that a build behind a firewall works; it is part of the key, because another mirror may be of
+    // another day.
     let own = sources::file(&sources::of_this_machine(), "main non-free-firmware");
     let key = key(&folder, &[inputs.variant.name(), &inputs.tools.key, &own])?;
     let layer = OsLayer {
@@ -51,6 +53,7 @@ pub fn ready(inputs: &Inputs<'_>) -> Result<OsLayer, String> {
             .join(format!("os-{}-{}", inputs.variant.name(), &key[..12])),
         key,
     };
+    // The manifest is the last file that a build leaves, so a layer that was cut off is not taken for one.
     if layer.file("packages.json").exists() && !inputs.wishes.refresh {
         let days = days_old(&layer.file("packages.json"));
         if days >= OS_LAYER_DAYS_OLD {
@@ -66,6 +69,7 @@ pub fn ready(inputs: &Inputs<'_>) -> Result<OsLayer, String> {
 
 fn build(inputs: &Inputs<'_>, folder: &Path, own: &str, layer: &OsLayer) -> Result<(), String> {
     let cache = &inputs.places.cache;
+    // Beside the old layer, which stays until the new one is whole.
     let made = cache.join("os.new");
     let workspace = cache.join("workspace");
     tools::remove(&made)?;
@@ -124,6 +128,7 @@ fn key(folder: &Path, more: &[&str]) -> Result<String, String> {
         .map(|entry| entry.path())
         .filter(|path| path.is_file())
         .collect();
+    // The order of a directory depends on the file system, and the key must not.
     files.sort();
     let mut all = Vec::new();
     for file in files {

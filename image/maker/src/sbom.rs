@@ -13,6 +13,7 @@ pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String
     let told = places::read(&os.file("packages.json"))?;
     let told: Value =
         serde_json::from_slice(&told).map_err(|error| format!("packages.json: {error}"))?;
+    // The image itself is the first package: everything else is related to it.
     let mut packages = vec![json!({
         "SPDXID": "SPDXRef-image",
         "name": "ringpost",
@@ -23,6 +24,7 @@ pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String
         "licenseDeclared": "MIT OR Apache-2.0",
         "copyrightText": "NOASSERTION",
     })];
+    // What mkosi installed, by its own manifest: the files of the image are not searched for packages.
     for package in told["packages"].as_array().into_iter().flatten() {
         let text = |field: &str| package[field].as_str().unwrap_or_default().to_string();
         let (name, version) = (text("name"), text("version"));
@@ -56,6 +58,7 @@ pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String
             "relatedSpdxElement": "SPDXRef-image",
         })])
         .collect();
+    // The namespace has to be unlike that of every other document and the same for the same image: a hash of what it lists is both.
     let inner = serde_json::to_vec(&packages).map_err(|error| error.to_string())?;
     let document = json!({
         "spdxVersion": "SPDX-2.3",
@@ -81,6 +84,7 @@ pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String
 }
 
 fn entry(kind: &str, name: &str, version: &str, licence: &str, link: String) -> Value {
+    // SPDX identifiers have letters, digits, dots and hyphens only.
     let plain: String = format!("{name}-{version}")
         .chars()
         .map(|c| {
@@ -114,6 +118,8 @@ fn crates(inputs: &Inputs<'_>) -> Result<BTreeSet<(String, String, String)>, Str
         .current_dir(inputs.root)
         .args(["tree", "--locked", "--workspace", "--exclude", "xtask"])
         .args([
+            // Without dev and build dependencies, which are not in the image. The whole workspace is a little more than what is linked; none is
+            // missing.
             "--edges", "normal", "--prefix", "none", "--format", "{p}\t{l}",
         ])
         .output()

@@ -15,6 +15,8 @@ pub fn join(
     let output = inputs.places.output.join(format!("{name}.efi"));
     unsigned(inputs, os, layer, &output)?;
     if let Some(keys) = inputs.keys {
+        // Two signatures for two readers: firmware checks the one inside the file at every boot, `ringpost-update` the one beside it before it
+        // writes.
         keys.sign(inputs, &output, &output)?;
         keys.sign_update(&output, inputs.version)?;
     }
@@ -29,6 +31,7 @@ pub fn unsigned(
     output: &Path,
 ) -> Result<(), String> {
     let work = &inputs.places.work;
+    // Brand and version stand here and nowhere else in the image: the boot menu and `status` read them from this section.
     let release = work.join("os-release");
     places::write(
         &release,
@@ -42,11 +45,13 @@ pub fn unsigned(
         &[(&os.folder, false), (work, false), (folder, true)],
     );
     command
+        // The time stamp in the PE header would otherwise make every build differ.
         .env("SOURCE_DATE_EPOCH", inputs.epoch.to_string())
         .arg("build")
         .arg("--stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
         .arg(argument("--linux=", &os.file("linux")))
         .arg(argument("--microcode=", &os.file("ucode")))
+        // Debian's initrd below, the engine's layer above: files of the later archive win.
         .arg(argument("--initrd=", &os.file("initrd")))
         .arg(argument("--initrd=", layer))
         .arg(argument("--os-release=@", &release))
@@ -73,6 +78,7 @@ fn command_line(inputs: &Inputs<'_>) -> Result<String, String> {
         .flat_map(str::split_whitespace)
         .collect();
     if inputs.variant == Variant::Debug {
+        // Someone who boots the debug image wants to read what the kernel says.
         words.retain(|word| *word != "quiet");
     }
     let more = inputs.wishes.cmdline.as_deref().unwrap_or_default();

@@ -17,6 +17,7 @@ impl<S: Read + Write> Queue<S> {
     pub(super) fn command(&mut self, bytes: &[u8], data: Vec<u8>) -> io::Result<()> {
         let command = Command(bytes);
         let id = command.id();
+        // Fabrics commands come on both kinds of queue: the first one of a connection says which kind it is.
         if command.opcode() == 0x7f {
             let answer = self.fabrics(&command, &data);
             return self.answer(id, &answer);
@@ -44,6 +45,7 @@ impl<S: Read + Write> Queue<S> {
                     let text = data[at..at + 256].split(|byte| *byte == 0).next();
                     String::from_utf8_lossy(text.unwrap_or_default()).into_owned()
                 };
+                // Refused by name and not by address, as an array does.
                 if name(256) != NQN || name(512) != HOST {
                     eprintln!("NVMe target: {} asks for {}", name(512), name(256));
                     return refused(CONNECT_INVALID);

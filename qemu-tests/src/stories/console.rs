@@ -35,6 +35,7 @@ pub fn dashboard_on_serial(world: &mut World) -> Told<()> {
                 format!("`{told}` is not on the screen:\n{}", screen.picture())
             })?;
         }
+        // A cursor means that something else writes to the terminal as well.
         ensure(screen.cursor.is_none(), || "the cursor blinks on it".into())?;
         whole(&screen)?;
         // It lives: a message that comes in is counted on it.

@@ -36,6 +36,7 @@ pub fn two_nics_one_dead(world: &mut World) -> Told<()> {
         comes_up(single, "lan0")?;
         comes_up(bond, "the bond")?;
         ledger.fill_by(single, 5, 2_000)?;
+        // One connection over the whole story: that a new one can be made says nothing about those that people have open.
         let mut kept = connect::smtp(bond, reply_within()).doing("connecting by the bond")?;
         send(ledger, &mut kept, "both of its cards")?;
 

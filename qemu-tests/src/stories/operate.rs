@@ -15,6 +15,7 @@ use crate::tool::Tool;
 use crate::world::{Machine, World, until};
 
 /// A machine whose settings believe the tool's authority, and the tool.
+// The box is operated as a customer would: by a certificate from another machine, without a shell in it.
 fn administered(world: &mut World) -> Told<(Machine, Tool)> {
     let certificates = tempfile::tempdir().doing("a directory")?.keep();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,6 +54,7 @@ pub fn operated_from_afar(world: &mut World) -> Told<()> {
                     )
                 })?;
             }
+            // Each verb has its document too; that it parses is all that is asked of it here.
             json(words)?;
         }
         let disks = json(&["disks"])?;
@@ -74,6 +76,7 @@ pub fn operated_from_afar(world: &mut World) -> Told<()> {
             })?;
         }
         let text = bundle.to_string();
+        // A bundle is sent to strangers by mail.
         for secret in ["$argon2id$", "PRIVATE KEY"] {
             ensure(!text.contains(secret), || {
                 format!("the bundle holds {secret}")
@@ -182,6 +185,7 @@ pub fn leg_replaced_by_a_blank_disk(world: &mut World) -> Told<()> {
         ledger.fill(guest, 5, 4_000)?;
         machine.wait_for_legs("in_sync", 1)?;
         let said = tool.of(at, &["fsck"])?;
+        // Degraded is not clean: a script that looks at the exit status has to notice.
         ensure(said.code == 1, || format!("fsck with a dead leg: {said:?}"))?;
         eprintln!(
             "$ ringpostctl leg list\n{}",
@@ -212,6 +216,7 @@ pub fn leg_replaced_by_a_blank_disk(world: &mut World) -> Told<()> {
         eprintln!("$ ringpostctl fsck full\n{said}");
         // It is whole: it serves alone.
         let (guest, ledger) = machine.both();
+        // The leg that was there from the beginning. What the new one did not get is missing now.
         guest.pull("leg-a")?;
         ledger.check(guest)
     })

@@ -25,6 +25,7 @@ pub fn power_cut_after_250(world: &mut World) -> Told<()> {
     })
 }
 
+// Twice: the first time the legs were made by this very state, the second time by one that was itself made from the legs.
 pub fn state_partition_wiped(world: &mut World) -> Told<()> {
     let machine = world.running()?;
     let source = world.source.clone();
@@ -64,6 +65,7 @@ pub fn ten_boots_and_hard_resets_under_load(world: &mut World) -> Told<()> {
             let guest = machine.take();
             let guest = machine.ledger.under_load(guest, |mut guest| {
                 more(&machine.ledger, before, 10)?;
+                // Anywhere within a checkpoint and between two: a fixed moment would test one of them ten times.
                 std::thread::sleep(Duration::from_millis(fastrand::u64(0..3_000)));
                 guest.reset()?;
                 guest.ready()?;
@@ -85,6 +87,7 @@ pub fn clock_wrong(world: &mut World) -> Told<()> {
     })?;
     world.told(machine, |machine| {
         for (clock, when) in [
+            // Over the edges of 32-bit time in both directions. No message may be too old or too new to be served.
             (Some("2037-12-31T23:59:00"), "in 2037, written in 2001"),
             (None, "back in the present"),
         ] {

@@ -31,6 +31,7 @@ pub fn watchdog_fires(world: &mut World) -> Told<()> {
         machine.wait_for_account()?;
         incidents(machine, "watchdog_reset", 1)?;
         incidents(machine, "engine_hung", 1)?;
+        // A reset by the watchdog looks like a loss of power to the next start; it must not be reported as one.
         incidents(machine, "power_lost", 0)?;
         let (guest, ledger) = machine.both();
         ledger.check(guest)?;

@@ -35,6 +35,7 @@ fn list(word: &str, items: &[String]) -> String {
     }
 }
 
+/// What was written (`targets`) and what comes of it now (`here`, `elsewhere`) are apart, since an alias may lead through others.
 fn alias(detail: &AliasDetail) -> String {
     let mut text = format!("alias      {}\n", detail.alias.name);
     text += &list("targets", &detail.alias.targets);

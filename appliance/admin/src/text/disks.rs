@@ -14,6 +14,8 @@ pub(super) fn show(answer: &Disks) -> String {
         .iter()
         .map(|line| {
             let (disk, health) = (&line.disk, &line.health);
+            // In the order of certainty: what this volume uses, then what the disk itself shows. "free" is said only of a disk whose beginning was
+            // read and is blank, because people format what is called free.
             let used = match (line.leg, disk.partitions, line.holds) {
                 (Some(leg), ..) => format!("leg {leg}"),
                 (None, 0, Holds::Leg) => "old leg".into(),
@@ -44,6 +46,7 @@ pub(super) fn show(answer: &Disks) -> String {
         &rows,
     );
     text.push('\n');
+    // The names by which `leg attach` wants a disk, ready to be copied: kernel names change from boot to boot.
     for line in lines {
         if let Some(id) = hardware::disks::stable_path(&line.disk) {
             text.push_str(&format!("{}  {id}\n", line.disk.name));

@@ -38,6 +38,7 @@ fn apps(apps: &[AppLine]) -> String {
     table(&["name", "for", "made", "last used"], &rows)
 }
 
+/// Times stay in seconds, as the audit's files have them: a line of the table can then be looked for in the file.
 fn lines(lines: &[AuditLine]) -> String {
     if lines.is_empty() {
         return "there are no logins in the audit".into();

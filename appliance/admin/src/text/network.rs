@@ -18,6 +18,7 @@ pub(super) fn show(network: &Network) -> String {
         for address in &link.addresses {
             text.push_str(&format!("{}  {address}\n", link.name));
         }
+        // Of a bond the members matter and not what it stands on: a member without a link is why the other one carries everything.
         let Some(bond) = &link.bond else {
             if !link.on.is_empty() {
                 text.push_str(&format!("{}  on {}\n", link.name, link.on.join(" ")));

@@ -31,6 +31,7 @@ pub fn page(page: &QueuePage) -> String {
     text
 }
 
+/// One line for a message, whatever the number of its recipients: the first that waits stands for the others, and says why it waits.
 fn row(line: &QueueLine) -> Vec<String> {
     let others = line.waiting.saturating_sub(1);
     let to = match others {

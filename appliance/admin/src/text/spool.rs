@@ -50,6 +50,7 @@ fn verdict(verdict: &SpoolVerdict) -> String {
 /// One line of `status`.
 pub fn line(detail: &SpoolDetail) -> String {
     match (detail.state.as_str(), &detail.why) {
+        // A box without a spool and one whose spool did not open read alike except for the reason, which is why it is always there.
         (state @ ("none" | "unopened"), why) => format!(
             "spool: {state} ({})\n",
             why.as_deref().unwrap_or("none is planned")

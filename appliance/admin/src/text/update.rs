@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 /// Which version runs, which is next, and how each slot stands and why.
+/// From the document of another program, perhaps of another version: what is missing in it is shown as a question mark, and nothing fails.
 pub fn show(status: &Value) -> String {
     let mut text = format!("running {}", word(&status["running"]));
     if let Some(next) = status["next"].as_str() {

@@ -28,6 +28,7 @@ impl Settings {
     /// One sentence without the file's name.
     pub(crate) fn check_zones(&self) -> Result<(), String> {
         let run = &self.zones.run;
+        // Three shapes, and no others: each is tested as a whole, and storage without clients, say, would be a box that nobody could read from.
         let is_known = match run.len() {
             3 => Zone::ALL.iter().all(|zone| run.contains(zone)),
             2 => run.contains(&Zone::Storage) && run.contains(&Zone::Client),
@@ -58,6 +59,7 @@ impl Settings {
             ("zone_qmqp", &listen.zone_qmqp),
             ("recipients", &listen.recipients),
         ];
+        // A listener without its zone would accept connections and have nothing to answer: refused here, with the key by name.
         let without = |zone: Zone, keys: &[(&str, &Vec<SocketAddr>)]| {
             let open = keys.iter().find(|(_, addresses)| !addresses.is_empty());
             match open {

@@ -36,6 +36,7 @@ pub(super) type Window = ((i64, i64), Duration);
 pub(super) async fn window(acme: &Acme, web: Web) -> Result<Option<Window>, String> {
     let pem = std::fs::read(&acme.places.certificate).map_err(|error| error.to_string())?;
     let chain = parse_chain(&pem)?;
+    // A certificate of the operator's own, or one without an authority key identifier: ARI knows it by that.
     let Some(id) = identifier(&chain) else {
         return Ok(None);
     };
@@ -56,12 +57,15 @@ pub(super) async fn order(acme: &Acme, web: Web) -> Result<CertifiedKey, String>
     let account = account(acme, web).await?;
     let names: Vec<Identifier> = acme.names.iter().cloned().map(Identifier::Dns).collect();
     let mut order = begin(acme, &account, &names).await?;
+    // Outside of the future that may time out, so that what was put into the zone by then is known and can be taken away.
     let mut records = Vec::new();
     let proved = tokio::time::timeout(PROVE_WITHIN, prove(acme, &mut order, &mut records)).await;
+    // In any case: records that stay would fill the zone, one for each try.
     if let Some(zone) = &acme.zone {
         take_away(zone, &records).await;
     }
     proved.map_err(|_| "the look at the names took longer than 15 minutes")??;
+    // The same key again where there is one: a TLSA record that pins it stays true over renewals.
     let key = match kept_key(&acme.places.key)?
         .as_deref()
         .map(KeyPair::from_pem)
@@ -72,6 +76,7 @@ pub(super) async fn order(acme: &Acme, web: Web) -> Result<CertifiedKey, String>
     };
     let mut params =
         CertificateParams::new(acme.names.clone()).map_err(|error| error.to_string())?;
+    // Names are in the SAN; authorities ignore a common name, or refuse one that is too long.
     params.distinguished_name = DistinguishedName::new();
     let request = params
         .serialize_request(&key)

@@ -53,6 +53,7 @@ async fn add(
 }
 
 /// The hash, with the keys that were made beside it.
+/// Both were made from the same password where it was typed; the daemon sees neither, and cannot tell whether they belong together.
 fn password(hash: String, keys: Option<::admin::logins::Keys>) -> Password {
     let iterations = keys.as_ref().map_or(0, |keys| keys.iterations);
     Password {
@@ -88,6 +89,7 @@ async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
 async fn set_password(admin: &Admin, address: &str, password: Password) -> Result<(), Refused> {
     let account = account_of(admin, address).await?;
     let work = async move |outgoing: Outgoing| {
+        // Hash and keys in one step: with one of them old, a person would log in by one mechanism and not by another.
         Ok(logins::set_password(&outgoing, account.id, &password).await)
     };
     said(admin.outgoing(work).await?)
@@ -181,6 +183,7 @@ async fn detail(mailboxes: &Mailboxes, address: &Address) -> Result<AccountDetai
     let account = exactly(mailboxes, address).await?;
     let mut lines = Vec::new();
     for mailbox in mailboxes.list(account.id).await? {
+        // A name that is only the parent of others has no messages to count.
         if !mailbox.selectable {
             continue;
         }

@@ -87,6 +87,7 @@ fn parsed(texts: &[String]) -> Result<Vec<Address>, Refused> {
 async fn add_targets(admin: &Admin, name: String, targets: Vec<String>) -> Result<(), Refused> {
     let targets = parsed(&targets)?;
     let work = async move |mailboxes: Mailboxes| {
+        // The change is a function of what is there, applied under the directory's lock: two operators who add at the same time both add.
         let more = |mut known: Vec<Address>| {
             known.extend(targets);
             Ok(known)
@@ -103,6 +104,7 @@ async fn remove_targets(admin: &Admin, name: String, targets: Vec<String>) -> Re
         let directory = mailboxes.directory();
         let (_, alias) = directory.alias(&name).ok_or(NO_ALIAS)?;
         let stays = |known: &Address| !targets.iter().any(|target| target.key() == known.key());
+        // An alias without targets would take mail and lose it.
         if targets.is_empty() || !alias.targets.iter().any(stays) {
             return Ok(directory.remove_alias(&name).await?);
         }
@@ -176,6 +178,7 @@ async fn alias(admin: &Admin, name: String) -> Result<AliasDetail, Refused> {
                 detail.elsewhere = led.elsewhere.iter().map(Address::to_path).collect();
             }
             Err(addresses::Refused::Loop) => {
+                // Shown, and not refused when it was made: the circle may close by a change of the other alias.
                 detail.refused = Some("it leads back to itself, or to too many addresses".into());
             }
             Err(_) => detail.refused = Some("it leads to no mailbox".into()),

@@ -1,5 +1,8 @@
-//! What mail programs ask for when a person adds an account: the autoconfig document (Thunderbird and its kin) and autodiscover (Outlook), served
-//! beside the policy of our domains.
+//! What mail programs ask for when a person adds an account: the autoconfig document (Thunderbird and its kin), autodiscover (Outlook, both
+//! versions) and a profile (Apple Mail), served beside the policy of our domains.
+//!
+//! Not here: the PACC draft of the IETF (automatic configuration of mail, calendar and contact programs), because it is still a draft: what a program
+//! asks for may change until it is an RFC.
 //!
 //! What must hold: an answer depends on the domain and on the listeners alone. No account is looked up, so that a stranger cannot find out who is
 //! here; the login name is the address that was typed. A request is bounded, and nothing of it is written back except an address that is one.
@@ -12,6 +15,10 @@ use plan::{Plan, Service};
 use crate::admin::policies::host_of;
 use crate::admin::shared::{Admin, Refused};
 
+mod apple;
+mod query;
+mod second;
+
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -19,6 +26,21 @@ pub(crate) enum Asked {
     Config(String),
     /// The settings of the address in the body; `Some`: only if it is of this domain.
     Discover(Option<String>),
+    /// Where those are, for an address of `domain`: at `host`, which was asked.
+    Where { domain: String, host: String },
+    /// The profile of this address.
+    Profile(Address),
+}
+
+impl Asked {
+    /// The media type of the answer.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Asked::Config(_) | Asked::Discover(_) => "text/xml; charset=utf-8",
+            Asked::Where { .. } => "application/json",
+            Asked::Profile(_) => "application/x-apple-aspen-config",
+        }
+    }
 }
 
 /// Octets of a request's body: an address and some words around it.
@@ -51,6 +73,8 @@ pub(crate) fn asked(
             let of = (!is_server).then(|| of.unwrap_or(&host).to_owned());
             Some(Asked::Discover(of))
         }
+        apple::PATH if is_read => apple::asked(uri, of_config),
+        path if is_read => second::asked(uri, path, &host, server),
         _ => None,
     }
 }
@@ -61,8 +85,8 @@ pub(crate) async fn answer(
     asked: Asked,
     body: &[u8],
 ) -> Result<Option<String>, Refused> {
-    let (domain, login) = match asked {
-        Asked::Config(domain) => (domain, None),
+    let (domain, wanted) = match asked {
+        Asked::Config(domain) => (domain, Wanted::Config),
         Asked::Discover(of) => {
             let Some(address) = address_in(body) else {
                 return Ok(None);
@@ -71,18 +95,36 @@ pub(crate) async fn answer(
             if of.is_some_and(|of| of != domain) {
                 return Ok(None);
             }
-            (domain, Some(address))
+            (domain, Wanted::Discover(address))
         }
+        Asked::Where { domain, host } => (domain, Wanted::Where(host)),
+        Asked::Profile(address) => (address.domain().to_lowercase(), Wanted::Profile(address)),
     };
     let of = domain.clone();
     let is_ours = admin.mailboxes(async move |mailboxes| Ok(mailboxes.has_domain(&of)));
     if !is_ours.await? || storage::quarantine::is_reserved(&domain) {
         return Ok(None);
     }
-    Ok(match login {
-        None => config(admin.plan(), &domain),
-        Some(login) => discover(admin.plan(), &login),
+    let plan = admin.plan();
+    Ok(match wanted {
+        Wanted::Config => config(plan, &domain),
+        Wanted::Discover(login) => discover(plan, &login),
+        // Only where there is something behind it.
+        Wanted::Where(host) => {
+            let mut all = [READ, FETCH, SUBMIT].into_iter();
+            let has_some = all.any(|services| !offers(plan, services).is_empty());
+            has_some.then(|| second::document(&host))
+        }
+        Wanted::Profile(login) => apple::profile(plan, &login),
     })
+}
+
+/// What is written, once the domain is known to be ours.
+enum Wanted {
+    Config,
+    Discover(Address),
+    Where(String),
+    Profile(Address),
 }
 
 /// A service as programs want it.
@@ -177,8 +219,12 @@ fn address_in(body: &[u8]) -> Option<Address> {
     let text = std::str::from_utf8(body.get(..BODY_BYTES_MAX).unwrap_or(body)).ok()?;
     let (_, rest) = text.split_once("EMailAddress>")?;
     let (address, _) = rest.split_once('<')?;
-    let address = Address::from_path(address.trim())?;
-    // A program sends a login name, which needs no quotes.
+    plain(address)
+}
+
+/// An address that needs no quotes: a program sends a login name, and what is taken goes into a document.
+fn plain(text: &str) -> Option<Address> {
+    let address = Address::from_path(text.trim())?;
     let is_plain = |c: char| c.is_alphanumeric() || "@.-_+".contains(c);
     address.to_string().chars().all(is_plain).then_some(address)
 }

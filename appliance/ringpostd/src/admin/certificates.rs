@@ -34,6 +34,7 @@ pub(crate) fn perform(admin: &Admin, request: Request) -> Result<Value, Refused>
 }
 
 /// Every certificate in use, and how the order is.
+// A certificate that cannot be read has no end: shown as one that ended, which is what clients make of it.
 fn status(admin: &Admin) -> CertificateStatus {
     let now_s = certificate::now_s();
     let line = |source: Source| {
@@ -93,6 +94,7 @@ fn list(admin: &Admin) -> Result<Vec<CertificateLine>, String> {
 }
 
 /// The common name on a client certificate, in few printable characters, for the log.
+/// The certificate was proved by the handshake; only its name is of its maker's choosing, and that goes into our log.
 pub(crate) fn whose(der: &[u8]) -> String {
     let parsed = X509Certificate::from_der(der).ok();
     let name = parsed.as_ref().and_then(|(_, parsed)| {

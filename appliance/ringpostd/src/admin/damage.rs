@@ -12,6 +12,7 @@ use crate::admin::shared::{Admin, Refused, volume_of};
 pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {
     admin
         .ask(async move |mailboxes| {
+            // Looked at and given up in one visit: nothing is given up that was not in this list.
             let mut damage = look(&mailboxes).await?;
             if yes {
                 tracing::warn!(

@@ -73,6 +73,7 @@ async fn judge(names: &impl Names, dns: &DomainDns, record: &DnsRecord) -> Judge
     };
     let values = match names.records(&record.name, kind).await {
         Ok(values) => values,
+        // No such name and no such record are the same to an operator: publish it.
         Err(NameFault::NoSuchDomain) => Vec::new(),
         Err(fault @ NameFault::Unavailable(_)) => return (Verdict::Unknown, fault.to_string()),
     };
@@ -144,6 +145,7 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
         .collect();
     // Where a service is offered is what matters, not in which order.
     let place = |data: &str| data.splitn(3, ' ').nth(2).unwrap_or(data).to_owned();
+    // One of several is enough: a name may have more addresses than this machine.
     let is_there = found.iter().any(|data| {
         *data == record.value || record.kind == "SRV" && place(data) == place(&record.value)
     });
@@ -176,6 +178,7 @@ fn judge_text(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgemen
         [] => missing(expected),
         [one] if version == "v=spf1" => judge_spf(one, dns, name),
         [one] if version == "v=DMARC1" => judge_dmarc(one),
+        // Senders fetch a policy only when its id changes, so that a record which was not updated keeps the old policy in force elsewhere.
         [one] if version == "v=STSv1" => match tag(one, "id") == tag(expected, "id") {
             true => (Verdict::Right, one.clone()),
             false => (
@@ -220,6 +223,7 @@ fn judge_spf(text: &str, dns: &DomainDns, name: &str) -> Judgement {
     let by_host = [format!("a:{}", dns.host), format!("mx:{}", dns.domain)];
     let bare = if name == dns.host { "a" } else { "mx" };
     let is_named = |term: &&str| *term == bare || by_host.iter().any(|own| own == term);
+    // `+all` or `all` anywhere ends the evaluation there; what stands behind it does not help.
     if terms.contains(&"all") {
         return (
             Verdict::Wrong,

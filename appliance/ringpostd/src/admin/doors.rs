@@ -51,9 +51,12 @@ impl Doors {
             let counters = counters.clone();
             let tls = match service {
                 Service::Https => Some(tls.clone()),
+                // Strangers fetch policies and settings by the names of our domains, and the certificate is chosen by the name that they ask for. The
+                // door of administrators shows one certificate and asks for another.
                 Service::Policy => Some(shown.clone()),
                 _ => None,
             };
+            // The plan's own bound, which its memory was counted by.
             let connections_max = admin
                 .plan()
                 .listener(service)
@@ -80,6 +83,7 @@ impl Drop for Doors {
         for task in &self.tasks {
             task.abort();
         }
+        // What stays behind would do no harm; a client that finds it is refused at once, where without it the reason is plainer.
         let _ = std::fs::remove_file(&self.socket);
     }
 }

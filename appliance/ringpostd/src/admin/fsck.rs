@@ -44,11 +44,13 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
             (legs::lines(volume), volume.refuses(), volume.damage().len())
         })
         .await?;
+    // The walk above may have found damage that nothing had read before, so what the volume says of itself is asked last.
     if let Some(why) = refuses {
         verdict
             .findings
             .push(format!("the volume accepts no mail: {why}"));
     }
+    // A full run has named the batches already: twice the same finding would look like two.
     if damage > 0 && !full {
         verdict.findings.push(format!(
             "{damage} batches were found damaged on every leg: run `fsck full`"
@@ -100,6 +102,7 @@ pub async fn check_spool(admin: &Admin, full: bool) -> Result<SpoolVerdict, Refu
 }
 
 /// How many messages are what was taken; the others become findings. What leaves the spool meanwhile is neither.
+/// A page at a time, each a request of its own: the spool's thread takes mail between two of them, and a check of hours delays no sender.
 async fn walk_spool(admin: &Admin, findings: &mut Vec<String>) -> Result<u64, Refused> {
     let (mut after, mut proved) = (None, 0);
     loop {
@@ -121,6 +124,7 @@ async fn walk_spool(admin: &Admin, findings: &mut Vec<String>) -> Result<u64, Re
         };
         let (last, some, wrong) = admin.ask_spool(page).await?;
         proved += some;
+        // The count of findings is bounded, the walk is not: with a whole leg gone the first hundred say it, and the rest is still read.
         let left = FSCK_FINDINGS_MAX.saturating_sub(findings.len());
         findings.extend(wrong.into_iter().take(left));
         if last.is_none() {
@@ -154,6 +158,7 @@ fn all_in_sync(legs: &[LegVerdict]) -> bool {
     legs.iter().all(|leg| leg.leg.state == in_sync)
 }
 
+/// Words for a person. `in sync` after a quick check says less than after a full one, and has to read so.
 fn judge(leg: &LegLine, full: bool) -> String {
     let how = match leg.state.as_str() {
         "in_sync" if full => "in sync, every live byte read and verified",
@@ -168,6 +173,7 @@ fn judge(leg: &LegLine, full: bool) -> String {
     }
 }
 
+/// Through every account and every folder while mail flows. What is removed meanwhile is not a finding; what is delivered meanwhile may be missed.
 async fn walk(admin: &Admin, verdict: &mut Verdict) -> Result<(), Refused> {
     for line in accounts::list(admin).await? {
         verdict.accounts += 1;
@@ -220,6 +226,7 @@ async fn check_mailbox(
         }
     };
     verdict.messages += view.messages.len() as u64;
+    // Before the bodies: an index in disorder is found in a moment, and a walk that is broken off has said so already.
     for wrong in order(&view) {
         find(verdict, format!("{whose}: {wrong}"));
     }
@@ -228,6 +235,7 @@ async fn check_mailbox(
         let wanted: Vec<_> = bodies.iter().map(|body| body.name).collect();
         let results = admin
             .ask(async move |mailboxes| {
+                // A few at once, and hashed where they are: only names leave the owner's thread, and mail is served between two requests.
                 let read = mailboxes.bodies(&bodies).await;
                 let names = read
                     .into_iter()
@@ -268,6 +276,7 @@ async fn check_mailbox(
 /// RFC 3501 §2.3.1.1: UIDs ascend, and UIDNEXT is above them all.
 fn order(view: &View) -> Vec<String> {
     let mut wrong = Vec::new();
+    // Each is a promise that clients keep copies by. A client that it was broken to shows wrong mail, and never asks again.
     for pair in view.messages.windows(2) {
         if pair[0].uid >= pair[1].uid {
             wrong.push(format!(
@@ -304,6 +313,7 @@ fn order(view: &View) -> Vec<String> {
 }
 
 fn find(verdict: &mut Verdict, finding: String) {
+    // The rest is dropped: the first thousand say what the state is, and an answer is bounded.
     if verdict.findings.len() < FSCK_FINDINGS_MAX {
         verdict.findings.push(finding);
     }

@@ -28,7 +28,6 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// RFC 8555 §8.3.
 const CHALLENGE: &str = "/.well-known/acme-challenge/";
 const JSON: &str = "application/json";
-const XML: &str = "text/xml; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Accepts until dropped.
@@ -79,6 +78,7 @@ async fn connection(
         None => requests((admin, of), stream, None).await,
         Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
             // RFC 8737 §3: the look is over with the handshake.
+            // (The certificate that was shown is the whole answer; a request over it would be from nobody who has a question.)
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_TLS) => {}
             Ok(Ok(stream)) => {
                 // The handshake verified it against the configured authority, or it would have failed.
@@ -129,10 +129,12 @@ async fn respond(
     request: Request<Incoming>,
     certified: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
+    // By the path, before the method: what is under it is refused without a certificate, whatever it is.
     if request.uri().path().starts_with(ADMIN) {
         return administer(admin, request, certified).await;
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
+        // With the list of what is allowed, as RFC 9110 §15.5.6 wants it.
         let mut refused = response(
             StatusCode::METHOD_NOT_ALLOWED,
             PLAIN,
@@ -165,6 +167,7 @@ async fn fetched(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
     let (text, kind) = if let Some(domain) = policies::asked(method, uri, headers) {
         (policies::text(admin, domain).await, PLAIN)
     } else if let Some(asked) = autoconfig::asked(method, uri, headers, server) {
+        let kind = asked.kind();
         let body = Limited::new(request.into_body(), autoconfig::BODY_BYTES_MAX).collect();
         let body = match tokio::time::timeout(HTTP_IDLE, body).await {
             Ok(Ok(body)) => body.to_bytes(),
@@ -173,7 +176,7 @@ async fn fetched(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
             }
             Err(_) => return response(StatusCode::REQUEST_TIMEOUT, PLAIN, "too slow\n".into()),
         };
-        (autoconfig::answer(admin, asked, &body).await, XML)
+        (autoconfig::answer(admin, asked, &body).await, kind)
     } else {
         (Ok(None), PLAIN)
     };
@@ -188,6 +191,7 @@ async fn fetched(admin: &Admin, request: Request<Incoming>) -> Response<Full<Byt
 fn looked(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let token = request.uri().path().strip_prefix(CHALLENGE);
+    // The token is compared with those that wait, and never becomes part of a path.
     let found = token.filter(|_| is_read).and_then(|token| {
         let acme = admin.acme()?;
         acme.answers().text(token)
@@ -204,6 +208,7 @@ async fn administer(
     request: Request<Incoming>,
     certified: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
+    // The same answer for every path: whoever has no certificate learns nothing of what there is.
     let Some(caller) = certified else {
         return response(
             StatusCode::FORBIDDEN,

@@ -26,6 +26,7 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
             digest,
             keys,
         } => {
+            // Keys of fewer iterations would be accepted and be weaker than they look.
             if keys.iterations != ITERATIONS {
                 return Err("these keys are not of the form that is used here: use the ringpostctl of this version".into());
             }
@@ -72,6 +73,7 @@ async fn on_a_thread<T: Send + 'static>(
 }
 
 async fn salt(admin: &Admin, account: &str) -> Result<Salt, Refused> {
+    // The salt follows from the keyring's secret and the account's name. `fresh` becomes that secret on a volume that has none yet.
     let (address, fresh) = (parse_address(account)?, fresh()?);
     let work =
         async move |outgoing: Outgoing| Ok(logins::salt_of(&outgoing, &address, fresh).await);

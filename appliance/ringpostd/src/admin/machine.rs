@@ -91,6 +91,7 @@ fn lines(
         .collect();
     let line = |disk: plan::shape::Disk| {
         let health = match report {
+            // Asking a disk may take seconds, or hang with it. A program of its own does so, and this reads what it wrote.
             Some(report) => report.of(&disk),
             None => Health {
                 findings: vec!["health is not monitored on this machine".into()],
@@ -116,6 +117,7 @@ fn look_at(line: &mut DiskLine, legs: &[LegLine], look: &dyn Fn(&str) -> (Holds,
     let used = line
         .leg
         .and_then(|index| legs.iter().find(|leg| leg.index == index));
+    // What is in use is not read here: the volume knows better, and a read beside it would disturb the mail.
     if line.disk.partitions > 0 || used.is_some_and(|leg| leg.state == "in_sync") {
         return;
     }

@@ -53,6 +53,7 @@ async fn write_paths(page: &mut Page) {
 
 impl Admin {
     /// OpenMetrics 1.0 text. Answers also while storage does not: its part is then missing and `ringpost_storage_answers` 0.
+    // What needs no other thread comes first. A scrape that waits for storage at its beginning would show nothing of a box whose storage hangs.
     pub(crate) async fn open_metrics(&self) -> String {
         let mut page = Page::default();
         self.write_process(&mut page);
@@ -73,8 +74,10 @@ impl Admin {
         self.write_spool(&mut page);
         write_paths(&mut page).await;
         let read = async |mailboxes| storage::Storage::read(&mailboxes);
+        // One visit for all of storage's figures, so that they are of one moment and cost one place in the lane.
         let mut storage = self.ask(read).await;
         if let Ok(storage) = &mut storage {
+            // The volume knows of faults that it met; the probes of the owner's health find those that it has not met yet.
             storage.taking &= self.owner().gauges().health().trouble().is_none();
         }
         page.gauge(
@@ -85,11 +88,13 @@ impl Admin {
         if let Ok(storage) = storage {
             storage.write(&mut page);
         }
+        // These two ask storage again, each by itself; what cannot be had is left out, as its absence says.
         self.write_quarantine(&mut page).await;
         self.write_sending(&mut page).await;
         page.text()
     }
 
+    /// Every listener that the plan has, also one without a connection so far: a series that appears only with its first event has no rate for it.
     fn write_services(&self, page: &mut Page) {
         let count = |service| self.metrics().service(service);
         let listeners = self.plan().listeners.iter();
@@ -143,6 +148,7 @@ impl Admin {
         }
     }
 
+    /// Sums over the cores, each of which writes counters of its own: there is no shared cache line on the path of a message.
     fn write_messages(&self, page: &mut Page) {
         let received = self.metrics().received();
         let outcomes = [

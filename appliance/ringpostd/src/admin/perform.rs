@@ -28,6 +28,7 @@ pub(crate) async fn answer_logged(admin: &Admin, request: Request, caller: &Call
         Ok(value) => Reply::Done(value),
         Err(refused) => Reply::Refused(refused),
     };
+    // What was refused is logged as well, with its caller, and never at the level of the console's looks.
     let refused = matches!(reply, Reply::Refused(_));
     if door == "socket" && console && !refused {
         tracing::debug!(verb, door, "control");
@@ -38,6 +39,7 @@ pub(crate) async fn answer_logged(admin: &Admin, request: Request, caller: &Call
 }
 
 async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Value, Refused> {
+    // Before the request is taken apart, so that no noun can forget it.
     quarantine::leave_alone(&request)?;
     match request {
         Request::Status => document(&status::status(admin).await?),
@@ -97,6 +99,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::Fsck { full } => document(&fsck::check(admin, full).await?),
         Request::Trace { wanted } => traces::perform(admin, wanted).await,
         Request::Logs { lines } => document(&logs::last(lines)),
+        // The bundle asks the same questions as an operator would, through this very function: what is hidden there is hidden here.
         Request::SupportBundle => {
             let mut answers = Vec::new();
             for (name, request) in bundle::requests() {

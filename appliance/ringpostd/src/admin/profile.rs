@@ -30,6 +30,7 @@ pub(crate) async fn applied(admin: &Admin) -> Result<Applied, Refused> {
     let boot: Value = boot
         .and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default();
+    // What only root could read was read at the boot, and is kept in its report.
     let differences: Vec<Difference> =
         serde_json::from_value(boot["differences"].clone()).unwrap_or_default();
     let shape = hardware::probe(root);
@@ -118,6 +119,7 @@ fn leg_rows(plan: &Plan, lines: &[LegLine]) -> Vec<Row> {
             let mut legs = plan.storage.legs.iter();
             legs.any(|leg| leg.display().to_string() == *path)
         };
+        // Attached since the start. It keeps its row, without a promise that it could break.
         if !line.path.as_ref().is_some_and(planned) {
             let what = format!("leg {}", line.index);
             rows.push(Row::new("leg", what, "", "", told(line), true));

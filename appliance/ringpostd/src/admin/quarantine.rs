@@ -58,6 +58,7 @@ pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
     }
 }
 
+/// Only heads are read. A message in quarantine may be large and hostile; nothing of it is parsed to show a list.
 async fn list(admin: &Admin, after: u32, count: Option<usize>) -> Result<QuarantinePage, Refused> {
     let count_max = count
         .unwrap_or(QUARANTINE_PAGE_MAX)
@@ -77,6 +78,7 @@ async fn show(admin: &Admin, number: u32) -> Result<QuarantineDetail, Refused> {
         .mailboxes(async move |mailboxes| quarantine::head(&mailboxes, number).await)
         .await?;
     let (found, bytes) = head.ok_or_else(|| missing(number))?;
+    // The beginning as text is enough to decide, and an answer to an administrator is bounded.
     let shown = &bytes[..bytes.len().min(QUARANTINE_TEXT_BYTES)];
     let recipients = found.held.iter().flat_map(|held| &held.recipients);
     Ok(QuarantineDetail {
@@ -104,6 +106,7 @@ async fn release(admin: &Admin, number: u32) -> Result<(), Refused> {
     let (held, front) = Held::read(&raw).ok_or_else(|| {
         format!("message {number} has no envelope: its recipients are unknown; `quarantine drop` removes it")
     })?;
+    // Our envelope in front of it goes: what is delivered is, byte for byte, what was kept apart.
     let raw = raw.slice(front..);
     let body = BodyIn {
         name: BodyName::of(&raw),

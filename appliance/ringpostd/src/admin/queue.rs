@@ -24,6 +24,8 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
     }
 }
 
+/// One page, in the order of the queue. It asks for one entry more than it shows: that is how `more` is known without counting the queue, which
+/// may hold a million messages.
 async fn list(admin: &Admin, after: u64, count: Option<usize>) -> Result<QueuePage, Refused> {
     let count_max = count.unwrap_or(QUEUE_PAGE_MAX).min(QUEUE_PAGE_MAX);
     let after = (after > 0).then_some(QueueId(after));
@@ -40,6 +42,8 @@ async fn list(admin: &Admin, after: u64, count: Option<usize>) -> Result<QueuePa
     admin.outgoing(page).await
 }
 
+/// One message with every recipient. A recipient that waits in a message on hold has no next try: its time is kept, and
+/// counts again after the release.
 async fn show(admin: &Admin, id: u64) -> Result<QueueDetail, Refused> {
     let detail = async move |outgoing: Outgoing| {
         let entry = outgoing.queue().entry(QueueId(id));
@@ -71,6 +75,8 @@ async fn show(admin: &Admin, id: u64) -> Result<QueueDetail, Refused> {
     admin.outgoing(detail).await
 }
 
+/// Makes every waiting recipient due now, durably. `Outgoing` also rouses the sender, so that a destination which is not tried for a while does
+/// not make the operator wait for the end of that while.
 async fn retry(admin: &Admin, id: u64) -> Result<(), Refused> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = UnixSeconds(now.map_or(0, |span| span.as_secs()));
@@ -79,18 +85,23 @@ async fn retry(admin: &Admin, id: u64) -> Result<(), Refused> {
         .await
 }
 
+/// Durable before it is answered, so that a message which was put on hold stays there after a restart. A try that is under way is not called
+/// back: what the other server has accepted cannot be undone.
 async fn hold(admin: &Admin, id: u64, held: bool) -> Result<(), Refused> {
     admin
         .outgoing(async move |outgoing| outgoing.hold(QueueId(id), held).await)
         .await
 }
 
+/// Removes a message without a report to its sender: the operator has decided, and a report would be mail about mail that was dropped on purpose.
 async fn take_out(admin: &Admin, id: u64) -> Result<(), Refused> {
     admin
         .outgoing(async move |outgoing| outgoing.queue().remove(QueueId(id)).await)
         .await
 }
 
+/// `to` and `reply` are of the first recipient that waits: the one that an operator who looks at a full queue wants to see. `sending` is known
+/// to this process alone and is not durable, because after a crash nothing is being sent.
 fn line(outgoing: &Outgoing, entry: &Entry) -> QueueLine {
     let is_waiting = |state: &RecipientState| matches!(state, RecipientState::Waiting(_));
     let waiting = entry

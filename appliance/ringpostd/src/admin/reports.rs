@@ -61,6 +61,7 @@ async fn list(outgoing: &Outgoing) -> Result<Vec<ReportSummary>, Refused> {
         sum.days += 1;
         sum.reports += day.reports.len() as u64;
         sum.passed = sum.passed.saturating_add(day.passed);
+        // The counts of others are as large as they like to write them.
         sum.failed = sum.failed.saturating_add(day.failed);
         sum.last = day.day;
     }
@@ -153,6 +154,7 @@ fn kind(subject: ::reports::Subject) -> &'static str {
 }
 
 /// `2026-11-30`.
+/// In UTC, as reports are (RFC 9990, RFC 8460): a day here is the day of the report and not of the operator.
 fn name_of(day: Day) -> String {
     date(day.begin()).chars().take(10).collect()
 }
@@ -165,6 +167,7 @@ fn day_of(text: &str) -> Result<Day, Refused> {
         mail::text::days_from_civil(year, month, day).filter(|_| is_right)
     };
     let days = parts().and_then(|days| u32::try_from(days).ok());
+    // 31 February would be a day of March: only a text that comes back as it was is one.
     let day = days.map(Day).filter(|day| name_of(*day) == text);
     day.ok_or_else(|| format!("`{text}` is not a day: write one such as 2026-11-30"))
 }

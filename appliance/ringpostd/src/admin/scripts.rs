@@ -10,6 +10,8 @@ use crate::admin::accounts::{exactly, parse_address};
 use crate::admin::shared::{Admin, Refused, document};
 
 /// Performs a request about scripts.
+/// A text is stored only if it compiles. At delivery it would be too late: the sender is not the one to tell of a fault in the script, and
+/// the mail would go to INBOX until the owner notices.
 pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
     match ask {
         Ask::List { of } => document(&asked(admin, of, list).await?),
@@ -57,6 +59,7 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
     }
 }
 
+/// Names and sizes only. The texts stay on the volume, so that a list costs nothing however long the scripts are.
 async fn list(scripts: Scripts, owner: Owner) -> Result<Vec<ScriptLine>, Refused> {
     let list = scripts.list(&owner);
     let lines = list.scripts().map(|(script, active)| ScriptLine {
@@ -67,6 +70,8 @@ async fn list(scripts: Scripts, owner: Owner) -> Result<Vec<ScriptLine>, Refused
     Ok(lines.collect())
 }
 
+/// Between the look at the list and the read of the text another session may store a new version. Then the old text is gone, and the answer is to
+/// ask again rather than to show a text under a name that it no longer has.
 async fn show(
     scripts: Scripts,
     owner: Owner,
@@ -107,6 +112,7 @@ fn named(name: &str) -> Result<String, Refused> {
 }
 
 /// `work` on the storage thread, beside the scripts and with their owner.
+/// The owner is looked up there and not before: an account that is removed while the request travels must not get a script.
 async fn asked<T: Send + 'static>(
     admin: &Admin,
     of: Whose,
@@ -124,6 +130,7 @@ async fn asked<T: Send + 'static>(
     admin.outgoing(work).await?
 }
 
+/// An alias is not followed (`exactly`): a script belongs to an account, and an operator who names an alias probably means something else.
 async fn owner_of(outgoing: &Outgoing, of: Whose) -> Result<Owner, Refused> {
     let mailboxes = outgoing.mailboxes();
     match of {

@@ -29,6 +29,8 @@ pub(crate) async fn perform(
         );
     }
     let who = caller.who.clone();
+    // The daemon adds what only it knows (the legs in use, who asks, how old the connection is) and decides nothing: what may be written is
+    // decided by the program that runs as root.
     let wanted = match request {
         Request::SettingsShow => Ask::Show,
         Request::SettingsHistory => Ask::History,
@@ -87,6 +89,7 @@ fn log(outcome: &Outcome, caller: &Caller) {
         Outcome::Applied(checked) => ("on probation", checked.keys()),
         Outcome::Confirmed { keys } => ("confirmed", keys.clone()),
         Outcome::Reverted { keys, .. } => ("taken back", keys.clone()),
+        // A look leaves no line; each change does, with the same words as the history.
         _ => return,
     };
     let (who, keys) = (&caller.who, keys.join(" "));

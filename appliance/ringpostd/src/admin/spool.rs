@@ -14,6 +14,8 @@ use crate::engine::Whose;
 
 /// Performs a request about the spool.
 pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
+    // Requests about legs are those of the volume with another volume named: one code for both, so that a leg of the spool is attached
+    // with the same precautions as one of the mailboxes.
     let request = match ask {
         Ask::Show => return document(&detail(admin).await),
         Ask::List { count } => return document(&list(admin, count).await?),
@@ -51,6 +53,7 @@ pub(crate) async fn detail(admin: &Admin) -> SpoolDetail {
             volume::scrub_line(&volume),
         )
     };
+    // Counters are atomics and are shown even if the spool's thread is stuck in a device: that is when an operator asks.
     let seen = admin.on_volume(Whose::Spool, look).await.ok();
     let (volume, legs, scrub) = match seen {
         Some((volume, legs, scrub)) => (Some(volume), legs, Some(scrub)),
@@ -107,6 +110,7 @@ pub(crate) fn alarms(detail: &SpoolDetail) -> Vec<String> {
             "there is no spool ({why}): mail that storage does not take is deferred, and what waits in the spool waits for a start that can open it; put its legs right and restart ringpostd"
         ));
     }
+    // A spool that is away has said so above; its legs' states are then a consequence and not a second alarm.
     let is_out = |leg: &&LegLine| leg.state != "in_sync";
     let out = detail.legs.iter().filter(is_out).count();
     if out > 0 && detail.state != "away" {
@@ -130,6 +134,7 @@ pub(crate) fn alarms(detail: &SpoolDetail) -> Vec<String> {
     alarms
 }
 
+/// What waits comes first and copies behind it: with a limit of one page, what is not safe in storage yet is what matters.
 async fn list(admin: &Admin, count: Option<usize>) -> Result<SpoolPage, Refused> {
     let count_max = count.unwrap_or(QUEUE_PAGE_MAX).min(QUEUE_PAGE_MAX);
     let page = async move |spool: Spool| {
@@ -166,6 +171,8 @@ fn line(entry: &Entry) -> SpoolLine {
     }
 }
 
+/// Each hand-over has a delivery id of its own (`spool::round`), so that storage does not take the copy for one that it has placed. A mailbox
+/// that still has the message gets no second one all the same. A fault in the middle leaves the rest as it was.
 async fn redeliver(admin: &Admin, since: UnixSeconds) -> Result<Redelivery, Refused> {
     let again = async move |spool: Spool| spool.redeliver(since).await;
     let messages = admin.ask_spool(again).await?;

@@ -54,6 +54,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
         version: hardware::image_version(std::path::Path::new("/"))
             .unwrap_or_else(|| env!("CARGO_PKG_VERSION").into()),
         server_name: admin.plan().server_name.clone(),
+        // The same two conditions as `/readyz`: a balancer and a person must not read different answers.
         serving: refuses.is_none() && !admin.is_stopping(),
         refuses,
         uptime_s: admin.uptime().as_secs(),
@@ -72,6 +73,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             .under_way
             .load(std::sync::atomic::Ordering::Relaxed) as u64,
         alarms: {
+            // In the order in which an operator should act: the machine, then mail that waits, then settings and certificates that run out.
             let mut alarms = machine::alarms().await;
             alarms.extend(spool.iter().flat_map(spool::alarms));
             alarms.extend(admin.afar().and_then(alarm_of_nodes));
@@ -118,6 +120,7 @@ fn storage_nodes(afar: &afar::Settings) -> Vec<StorageNodeLine> {
 }
 
 /// Senders notice nothing of it for as long as a spool takes their mail.
+/// One node that is down is the nodes' business and is shown in its line; all of them is an alarm here.
 fn alarm_of_nodes(afar: &afar::Settings) -> Option<String> {
     let mut all = afar.targets.all().iter();
     all.all(|target| !target.state().is_up).then(|| {
@@ -126,6 +129,7 @@ fn alarm_of_nodes(afar: &afar::Settings) -> Option<String> {
     })
 }
 
+/// The age of the table is measured by the same clock that decides about its freshness, so that `fresh` and `age_s` cannot contradict each other.
 fn recipients(afar: &afar::Settings) -> RecipientsLine {
     let state = afar.table.state(SessionHost::of_core().now());
     RecipientsLine {

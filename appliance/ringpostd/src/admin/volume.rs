@@ -29,6 +29,7 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
     }
 }
 
+/// Of the last scrub, which may be one of an earlier start: its times are in the superblock.
 pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
     let state = volume.scrub_state();
     ScrubLine {
@@ -52,6 +53,7 @@ pub(crate) fn line_of(volume: &Volume) -> VolumeLine {
         .iter()
         .filter(|segment| segment.state == SegmentState::Free)
         .count();
+    // What it refuses counts more than what it lacks: a degraded volume takes mail.
     let state = match (volume.refuses(), in_sync == lines.len()) {
         (Some(why), _) => format!("refuses ({why})"),
         (None, true) => "in_sync".into(),

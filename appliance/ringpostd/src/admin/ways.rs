@@ -67,6 +67,7 @@ async fn waiting(admin: &Admin, id: QueueId) -> Result<(Vec<String>, usize), Ref
 }
 
 /// What storage has about an address or a domain.
+/// Looked up in one visit to the storage thread; the resolver is asked afterwards, on this one, since a name server may take seconds.
 struct Known {
     of: String,
     domain: String,
@@ -142,6 +143,7 @@ async fn way(names: &impl Names, leaves: Option<&Leaves>, ours: &str, known: Kno
         trouble: None,
         policy: None,
     };
+    // A route to a host counts before the domain is asked whose it is; one that exempts from wider routes does not name a server.
     let by_host = match &known.route {
         Some((scope, route @ Route::Host { .. })) => site_of(route).map(|site| (scope, site)),
         _ => None,
@@ -219,6 +221,7 @@ async fn way(names: &impl Names, leaves: Option<&Leaves>, ours: &str, known: Kno
             (said("mx", why), leaves.clone(), false)
         }
     };
+    // (MTA-STS is about the hosts that a domain publishes. Whoever names another one has left that ground on purpose.)
     // A server that the operator names is not held to a policy.
     let policy = known.policy.as_ref().filter(|_| !route.is_fixed());
     way.policy = policy.map(|policy| policy.mode.word().to_owned());
@@ -239,6 +242,7 @@ async fn way(names: &impl Names, leaves: Option<&Leaves>, ours: &str, known: Kno
     way
 }
 
+/// In the order of strength that the sender uses: what the operator sees here is what the next try demands.
 fn tls(demand: &Demand, needs_tls: bool) -> &'static str {
     match demand {
         Demand::None if needs_tls => "required by the route",

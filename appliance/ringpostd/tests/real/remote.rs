@@ -221,12 +221,44 @@ fn a_new_certificate_is_shown_without_a_restart() {
     an_ended_certificate_is_shown_only_when_that_is_meant(&home);
 }
 
+/// The second version of autodiscover and Apple's profile; `get`: what a host has at a path, with the status and the media type behind it.
+fn programs_find_the_other_forms(get: impl Fn(&str, &str) -> String) {
+    let second = "/autodiscover/autodiscover.json?Email=someone%40example.org&Protocol=";
+    let first = format!("{second}AutodiscoverV1");
+    let served = get("autodiscover.example.org", &first);
+    let wanted = "{\"Protocol\":\"AutodiscoverV1\",\"Url\":\"https://autodiscover.example.org/autodiscover/autodiscover.xml\"}200 application/json";
+    assert!(served.starts_with(wanted), "{served}");
+    let profile = "/email.mobileconfig?email=someone%40example.org";
+    let served = get("autoconfig.example.org", profile);
+    for wanted in [
+        "<key>IncomingMailServerHostName</key>\n      <string>mail.example.org</string>",
+        "<string>someone@example.org</string>",
+        "200 application/x-apple-aspen-config",
+    ] {
+        assert!(served.contains(wanted), "{wanted} in {served}");
+    }
+    let exchange = format!("{second}ActiveSync");
+    let abroad = first.replace("example.org", "example.net");
+    for (host, path) in [
+        ("autodiscover.example.org", exchange.as_str()),
+        ("autodiscover.example.net", first.as_str()),
+        ("autodiscover.example.net", abroad.as_str()),
+        ("autoconfig.example.net", profile),
+        ("mail.example.org", profile),
+    ] {
+        let refused = get(host, path);
+        assert!(refused.contains("404"), "{host}{path}: {refused}");
+    }
+}
+
 /// MTA-STS: what senders fetch is on a listener of its own, without metrics and administration.
 #[test]
 fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
     let home = Home::new();
-    let (policy, pop3s) = (home.at(444), home.at(995));
-    home.configure(&format!("policy = [\"{policy}\"]\npop3s = [\"{pop3s}\"]\n"));
+    let (policy, pop3s, submissions) = (home.at(444), home.at(995), home.at(465));
+    home.configure(&format!(
+        "policy = [\"{policy}\"]\npop3s = [\"{pop3s}\"]\nsubmissions = [\"{submissions}\"]\n"
+    ));
     let path = home.directory.path().join("ringpost.toml");
     let text = std::fs::read_to_string(&path).expect("written");
     let text = text.replace("[inbound]\n", "[inbound]\npolicy = \"enforce\"\n");
@@ -303,6 +335,7 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
         let refused = discover(host, body);
         assert!(refused.ends_with(wanted), "{host}: {refused}");
     }
+    programs_find_the_other_forms(get);
     let url = format!("https://{}{policy}", home.at(444));
     let twice = bounded(
         Command::new("curl")

@@ -24,13 +24,16 @@ const STATE: &str = "/var/lib/ringpost";
 #[derive(Default, Serialize, Deserialize)]
 struct Before {
     restart: Option<String>,
+    /// As `Machine::kept`, which lasts one run only.
     kept: BTreeMap<String, String>,
+    /// They go to the journal once and not at each run.
     alarms: Vec<String>,
     /// When every byte was compared and was equal, as `Report::began`.
     compared: Option<u64>,
 }
 
 fn main() -> ExitCode {
+    // The stick would take the disks that it has just written for its partners.
     if install::is_ordered() {
         println!("this is an installer: system disks are not mirrored");
         return ExitCode::SUCCESS;
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<()> {
     let began = mirror::now().map_err(io::Error::other)?;
+    // One that cannot be read counts as none: at worst an alarm is repeated and every byte compared.
     let mut before: Before = read(Path::new(BEFORE)).unwrap_or_default();
     let add = take_order()?;
     let thorough = before
@@ -79,6 +83,7 @@ fn run() -> io::Result<()> {
     }
     before.restart = report.restart.clone();
     before.alarms = report.alarms.clone();
+    // First what the next run needs: if the report cannot be written, an order that was carried out stays so.
     leave(Path::new(BEFORE), &before)?;
     leave(Path::new(REPORT), &report)
 }
@@ -121,6 +126,7 @@ fn take_order() -> io::Result<Option<PathBuf>> {
         return Ok(None);
     }
     let order: Option<mirror::Order> = read(path);
+    // Before it is carried out: an order that crashes the machine is not to do so at each start.
     fs::remove_file(path)?;
     Ok(order.map(|order| order.add))
 }

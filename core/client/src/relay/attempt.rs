@@ -44,6 +44,8 @@ impl<C: Dialled> Line<C> {
         }
         let mut spoken = false;
         let done = self.converse(caller, entry, &fit, read, &mut spoken).await;
+        // A server may close an idle connection at any moment, and often does so just as the next MAIL is on its way. As long as it has
+        // answered nothing of this message it cannot have taken it, so that a fresh connection may try again without the risk of a double.
         let is_reused = self.carried > 0;
         self.carried += 1;
         let why = match done {
@@ -93,7 +95,9 @@ impl<C: Dialled> Line<C> {
         let failed =
             |status, words: &str| Verdict::Failed(Said::ours(status, words).with_host(&self.host));
         let (terms, offered) = (&entry.terms, &self.offered);
+        // An address with a line end would become a command of its own. It cannot come from our parser; a queue may outlive the parser that filled it.
         let is_broken = |path: &str| path.chars().any(char::is_control);
+        // From here on what no retry would change fails at once: the sender learns of it in minutes and not in days.
         if is_broken(&entry.from) {
             return all(failed("5.1.7", "the sender's address is none"));
         }
@@ -170,6 +174,7 @@ impl<C: Dialled> Line<C> {
             .iter()
             .map(|each| self.recipient_parameters(each))
             .collect();
+        // Per connection: the greeting after STARTTLS may offer less than the one before.
         self.client.pipelining = self.offered.pipelining;
         self.client.send_with(mail, parameters, &mut self.output);
         let first = self.step(caller, ENVELOPE).await?;
@@ -229,6 +234,7 @@ impl<C: Dialled> Line<C> {
         if terms.is_eight_bit {
             out.push_str(" BODY=8BITMIME");
         }
+        // By these recipients, and not by all of the message: one of them that needs SMTPUTF8 does not keep the others from a server without it.
         let is_utf8 = |each: &&Recipient| !each.to.path.is_ascii();
         if terms.is_utf8 || !entry.from.is_ascii() || recipients.iter().any(is_utf8) {
             out.push_str(" SMTPUTF8");
@@ -292,6 +298,7 @@ impl<C: Dialled> Line<C> {
             Some(reply) if reply.is_ok() => {}
             // RFC 5321 §4.5.3.1.10: one too many; 552 is what older servers say.
             Some(reply) if matches!(reply.code, 452 | 552) => {
+                // With others accepted it is about the number, and the rest goes at once on the same connection; alone it is about this recipient.
                 let others = sent.recipients.iter().filter(|other| other.is_ok()).count();
                 let class = if others > 0 {
                     Class::Rest

@@ -37,7 +37,9 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         };
         let (id, now) = (entry.id, self.unix_now());
         let mut verdicts = Vec::new();
+        // One recipient at a time, each in a commit of its own: a full mailbox must not undo what another one has.
         for index in recipients {
+            // A reference, not a copy: the bytes are shared by all.
             let body = body.clone();
             let placed = self.owner.ask_outgoing(move |outgoing| async move {
                 outgoing.deliver_here(id, now, body, index).await
@@ -58,6 +60,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     }
                 }
                 Ok(Ok(Placing::Loop)) => a_loop(),
+                // A route leads this address to another server now, whatever it was when the message was accepted.
                 Ok(Ok(Placing::Routed(site))) => {
                     // The server that takes everything takes this too; where nothing leaves it waits.
                     let site = match &self.route {
@@ -96,6 +99,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let Some(body) = self.whole_with(letter, &from, &fields).await else {
             return Some(later("the message cannot be read from storage now"));
         };
+        // Two aliases that lead to each other over another server are seen only in the message: the queue knows each leg of the way alone.
         if was_delivered_to(&body.raw, fields.len(), &name) {
             return Some(a_loop());
         }

@@ -40,6 +40,7 @@ pub struct Report {
 }
 
 /// Whether the sender of `entry` is to hear this of `recipient` (RFC 3461 §4.1, RFC 5321 §4.5.5).
+// The null sender ends every circle of reports: a report has it, so there is never one about it.
 pub fn wants(entry: &Entry, recipient: &Recipient, action: Action) -> bool {
     let notify = recipient.to.notify;
     !entry.from.is_empty()
@@ -86,6 +87,7 @@ pub fn write(
         || !entry.from.is_ascii()
         || cases.iter().any(|case| !case.recipient.to.path.is_ascii());
     let is_eight_bit = is_utf8 || !returned.is_ascii();
+    // It must not be in what goes back, which a sender may have written with our boundary in mind.
     let boundary = boundary_beside(returned, entry.id.0, mark);
     let mut out = String::with_capacity(2_000 + cases.len() * 300);
     put_header(&mut out, hostname, entry, cases, now, mark);

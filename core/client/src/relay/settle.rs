@@ -31,6 +31,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     pub(super) async fn settle(&self, letter: &Rc<Letter>, verdicts: Vec<(u32, Verdict)>) {
         let entry = letter.entry();
         let now = self.unix_now();
+        // After a jump of the clock the age of messages is not to be trusted: nothing expires until it is plausible again.
         let expires = match self.age_counts() {
             true => entry.expires,
             false => UnixSeconds(u64::MAX),
@@ -72,9 +73,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         if report.is_some() {
             self.counters.reports.fetch_add(1, Relaxed);
         }
+        // Both are one commit: a crash between the report and the note would send it twice, or never.
         self.note(entry, note, report).await;
     }
 
+    /// These three lines are what `trace` reads: their fields are an interface.
     fn tell(&self, entry: &Entry, index: u32, state: RecipientState, verdict: &Verdict) {
         let (queue, said) = (entry.id.0, verdict.said());
         let from = entry.from.as_str();
@@ -119,6 +122,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             beginning.extend_from_slice(&piece[..piece.len().min(wanted - beginning.len())]);
         }
         beginning.drain(..travels_from(&beginning));
+        // Not the queue's number alone: reports about one message are several, and their Message-IDs must differ.
         let mark = self.random.borrow_mut().u64(..);
         let hostname = &self.caller.hostname;
         let report = report::write(hostname, entry, cases, &beginning, now, mark);
@@ -143,8 +147,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// Has the owner note it, again and again until it is noted.
+    ///
+    /// At a stop there is a last chance of some seconds, and then the process ends without the note: the message goes twice, which is the lesser evil.
     async fn note(&self, entry: &Entry, note: Note, mut report: Option<Report>) {
         let id = entry.id;
+        // A server has taken the message; only this note keeps it from getting it again. So the loop gives up words and the report before it
+        // gives up the note.
         let (mut note, mut pause) = (note, NOTE_AGAIN);
         let (mut is_cut, mut is_bare) = (false, false);
         loop {
@@ -218,6 +226,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 }
 
+// Each after a pause. A message that cannot be read now is tried again with its next lease, so that this need not be long.
 const READS_MAX: usize = 3;
 
 fn next_pause(pause: Duration, stopping: bool) -> Duration {
@@ -273,6 +282,7 @@ fn cases<'l>(
 ) -> Vec<Case<'l>> {
     let entry = letter.entry();
     let mut cases = Vec::new();
+    // What the sender asked for (NOTIFY) decides for each recipient, so that one report may be about two of five.
     let mut add = |index: u32, action: Action, text: &str, host: &str| {
         let recipient = &entry.recipients[index as usize];
         if report::wants(entry, recipient, action) {

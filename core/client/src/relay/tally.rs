@@ -38,6 +38,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let Some(tallies) = self.tallies.get().cloned() else {
             return;
         };
+        // Failures before any host was dialled: they are counted as conversations that came to nothing, or the domain would see no trace of them.
         let without_host = |outcome, reason: &str| Seen {
             host: String::new(),
             address: None,
@@ -54,6 +55,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         if let Some(reason) = unnamed.filter(|_| seen.is_empty()) {
             seen.push(without_host(Outcome::ValidationFailure, reason));
         }
+        // An address literal has no zone to publish in.
         let is_name = !domain.starts_with('[') && domain.contains('.');
         if seen.is_empty() || !is_name {
             return;
@@ -64,6 +66,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             (policy.lines(), patterns.collect::<Vec<_>>())
         });
         let shared = self.clone();
+        // Whether the domain wants reports at all is looked up here and not before the conversation: mail does not wait for it.
         self.task(async move {
             let texts = shared.names.texts(&format!("_smtp._tls.{name}")).await;
             let Some(list) = texts.ok().and_then(|texts| of_tls_records(&texts)) else {

@@ -51,6 +51,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             if self.stop.is_requested() {
                 break;
             }
+            // Some servers count, and close on the message after their limit: leaving first costs a handshake, and is not a failure of theirs.
             let is_over = line
                 .as_ref()
                 .is_some_and(|line| line.carried >= MESSAGES_PER_CONNECTION);
@@ -58,6 +59,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 line.bye(&self.caller).await;
                 continue;
             }
+            // Nothing to send now. The connection is kept open for a moment, because mail for one destination tends to come in groups.
             let Some(job) = self.take_job(name) else {
                 let Some(mut open) = line.take() else { break };
                 match self.idle(name, &mut open).await {
@@ -67,6 +69,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 }
                 continue;
             };
+            // A line that was opened without any demand on TLS is for reports about TLS alone: no person's mail may slip out on it.
             if !job.letter.entry().terms.is_report
                 && let Some(lax) = line.take_if(|line| line.is_lax)
             {
@@ -84,6 +87,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     None => break,
                 },
             };
+            // An open connection is the proof that the site answers. Only so many sites that have not answered may be tried at a time, and this one
+            // does not count as such any more.
             guard.proved();
             match self.carry(name, open, job).await {
                 Next::Keep(open) => line = Some(open),
@@ -130,6 +135,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             site.idle += 1;
             site.bell.clone()
         };
+        // Made before anything is awaited: a job that comes between here and the first poll rings, and is not missed.
         let wait = bell.wait();
         let came = tokio::select! {
             biased;
@@ -159,6 +165,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         };
         let needs_tls = by_route_tls || job.letter.entry().terms.needs_tls;
         // RFC 8460 §5.3.1: a report about TLS must get through where TLS does not work as it should.
+        // (The mark is on the message itself, so that it holds for later tries and after a restart.)
         let is_lax = job.letter.entry().terms.is_report;
         let made = async {
             let ours = &self.caller.hostname;
@@ -195,6 +202,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 let unnamed = unnamed.filter(|said| said.starts_with("4.7.5"));
                 self.count_seen(name, &found, seen, unnamed);
             }
+            // The policy that is kept may be out of date: a domain that moved its mail names other hosts in the one that it serves today.
             if let (Err(NoLine::Because(Verdict::Later(..))), Some(desk)) = (&opened, &self.sts)
                 && found.is_enforced()
             {
@@ -213,6 +221,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let made = tokio::select! {
             biased;
             () = self.stop.requested() => return None,
+            // Each step has a time-out of its own. This one is for their sum: a domain with many addresses that all hang.
             made = self.caller.host.within(TRY_MAX, made) => made,
         };
         let late = || {
@@ -253,6 +262,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 waiting.partition(|job| self.pool(name, job) == pool);
             let is_said_to_all = others.is_empty();
             site.jobs = others;
+            // Which messages a verdict is about decides what becomes of those that wait behind this one: they share the destination, and not
+            // always the reason.
             match &verdict {
                 // About this message, or about us.
                 Verdict::Later(Class::Tls | Class::Ours, _) => site.jobs.extend(same),
@@ -281,6 +292,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// One transaction.
+    /// The memory is taken before a byte is read: a thousand destinations that take large mail slowly would otherwise hold their pieces all at once.
     async fn carry(
         self: &Rc<Self>,
         name: &str,
@@ -299,6 +311,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let said = || Said::ours("4.4.7", "a try took an hour, and was broken off").with_host(name);
         let (verdicts, next) = match tried {
             Some(Tried::Over(verdicts)) => {
+                // Whatever was said of the recipients: a server that ends a transaction properly works, and its pauses start from the shortest again.
                 self.with_site(name, |site| site.succeeded());
                 (verdicts, Next::Keep(line))
             }
@@ -332,6 +345,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// A connection broke; whether the site is left alone now.
+    /// The jobs that waited are dropped and not settled: their leases end, and the queue has them untried. So a site that fails costs one try for
+    /// one message, however many wait.
     fn broke(&self, name: &str, verdicts: &[(u32, Verdict)], hung: bool) -> bool {
         let Some((_, verdict)) = verdicts.last() else {
             return false;
@@ -361,6 +376,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// Notes it beside the next message.
+    /// A commit takes milliseconds in which the connection would stand idle.
     fn note_later(self: &Rc<Self>, letter: Rc<Letter>, verdicts: Vec<(u32, Verdict)>) {
         let shared = self.clone();
         self.task(async move { shared.settle(&letter, verdicts).await });

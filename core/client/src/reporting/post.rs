@@ -59,6 +59,7 @@ impl Posts {
         Ok(())
     }
 
+    /// The first that is due and not the first in the queue: one that pauses for twenty minutes holds up none behind it.
     fn due(&self, now_us: u64) -> Option<Post> {
         let mut waiting = self.waiting.borrow_mut();
         let at = waiting.iter().position(|post| post.at_us <= now_us)?;
@@ -78,6 +79,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 }
                 continue;
             };
+            // Taken. There is nothing to write about it: the sheet was closed before.
             let Err(mut why) = self.post(&post).await else {
                 continue;
             };
@@ -114,6 +116,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         for address in addresses.into_iter().take(ADDRESSES) {
             let to = SocketAddr::new(address, self.settings.port);
             let dialled = self.dial.dial(to, CONNECT).await;
+            // Refused and unreachable addresses are passed over; the deadline of the whole post bounds their sum.
             connection = dialled.map_err(|fault| format!("{fault} ({to})"));
             if connection.is_ok() {
                 break;
@@ -121,6 +124,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         }
         let mut connection = connection?;
         connection.deadline(WITHIN);
+        // The handshake itself takes any certificate, and `judge` looks at it afterwards: so a flaw can be named in the answer.
         let config = crate::relay::tls::opportunistic();
         if connection.secure(&config, &server).await.is_err() {
             let why = connection.tls_trouble().unwrap_or("TLS failed");

@@ -15,6 +15,7 @@ impl World {
 
     pub(super) fn poll_task(&self, id: u64) {
         // The task is out of the table while it is polled: it may spawn others.
+        // Were it polled in place, a task that spawns another would borrow the table twice.
         let task = self.tasks.borrow_mut().waiting.remove(&id);
         let Some(mut task) = task else { return };
         task.signal.polled();
@@ -28,6 +29,7 @@ impl World {
         }
     }
 
+    /// The checks that a volume and a store entered (`SimWorld::after_each_step`). One whose volume was dropped answers `false` and goes.
     pub(super) fn look(&self) {
         let mut looks = self.looks.borrow_mut();
         if !looks.is_empty() {
@@ -44,6 +46,7 @@ impl World {
         assert!(at_us >= self.now_us.get());
         self.now_us.set(at_us);
         match what {
+            // A sleep that was dropped meanwhile (a time-out that was not needed) has no waker any more, and time has moved all the same.
             Happening::Wake(sleeper) => {
                 if let Some(sleeper) = sleeper.upgrade() {
                     sleeper.borrow().wake_by_ref();
@@ -68,6 +71,8 @@ impl World {
         check(&op, capacity);
         self.note(device, &op);
         let is_write = matches!(op, Op::Write { .. });
+        // Where the power may be cut: when a write or a flush begins, and again when it ends. Reads change nothing, so that cutting at them
+        // would only repeat the boundary before.
         let is_boundary = matches!(op, Op::Write { .. } | Op::Flush);
         let logged = if is_write {
             self.log_write(device, &op)
@@ -90,10 +95,12 @@ impl World {
             Op::Flush => Work::Flush(medium.flush_begins()),
             Op::Discard { at, bytes } => Work::Discard { at, bytes },
         };
+        // One generator for all draws, and always drawn in this order: with the same seed every run is the same, to the byte of the digest.
         let mut rng = self.rng.borrow_mut();
         let faults = medium.faults.clone();
         let mut latency_us = rng
             .u64(faults.latency_us.start..faults.latency_us.end.max(faults.latency_us.start + 1));
+        // Only what is there can hang. A leg that was pulled out answers with an error, as the kernel does.
         let hung = medium.present && faults::strikes(&mut rng, faults.hang);
         if hung {
             medium.counts.hangs += 1;
@@ -114,6 +121,7 @@ impl World {
             },
         );
         self.disks.borrow_mut()[usize::from(device.0)].in_flight += 1;
+        // An operation that hangs stays in the table of flights and completes never: the caller's own deadline has to notice.
         if !hung {
             let at_us = self.now_us.get() + latency_us;
             self.future
@@ -126,6 +134,7 @@ impl World {
     }
 
     /// Mixes `op` into the digest.
+    /// Time, device, kind, place and bytes all count: two runs with one digest did the same things at the same moments.
     fn note(&self, device: DeviceIndex, op: &Op) {
         let (kind, at, bytes, data): (u64, u64, u64, &[u8]) = match op {
             Op::Write {
@@ -183,6 +192,7 @@ impl World {
         if let (Some(line), Some(log)) = (flight.logged, self.log.borrow_mut().as_mut()) {
             log[line].completed = Some(Time(self.now_us.get()));
         }
+        // The bytes may be on the medium, and the caller never learns of it: that is what an outcome of a cut is made of.
         if is_boundary && self.pass_boundary() {
             return; // the power went before any caller got it
         }

@@ -192,6 +192,8 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
     (events, sent)
 }
 
+/// The parser and our own client check each other: what one has read the other one writes, and it must be read as the same. A quoting rule
+/// that only one of them has would let a folder name become part of a command.
 fn read_back(command: &::imap::Command, names: Names) {
     let brings_message = matches!(
         command.body,
@@ -425,6 +427,8 @@ pub fn ask(data: &[u8]) {
     }
 }
 
+/// One item of a FETCH by both ways that the server has: from the summary alone where that is enough, and from the whole message. A client
+/// must not be able to see which way was taken.
 fn answer(item: &FetchItem, summary: &Summary, raw: &[u8]) {
     item.needs_body(Some(summary));
     match item {

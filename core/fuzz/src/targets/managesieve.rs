@@ -130,6 +130,8 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
     (events, sent)
 }
 
+/// Answers for the scripts' side. Each kind of answer is given once, the awkward ones among them: a text with quotes in the name, a fault of
+/// two lines. The session has to quote or fold these, so that the output stays a sequence of whole lines.
 fn perform(request: &Request) -> Outcome {
     let checked = |name: &str| {
         let again = ::managesieve::script_name(name);

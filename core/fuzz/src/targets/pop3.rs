@@ -62,6 +62,8 @@ pub fn session(data: &[u8]) {
 }
 
 /// The events as text, and the output.
+/// The maildrop has UIDs that are not message numbers (5, 10, 15), so that a session which confuses the two removes something that was
+/// not marked, and is found.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
     let mut out = Vec::new();

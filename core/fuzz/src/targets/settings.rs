@@ -68,6 +68,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Refused in a sentence that a terminal can be shown, or taken; no hash is ever shown; nothing differs from itself.
+/// The sentence goes to a terminal and to the console's screen: a control character in it could hide the rest of it.
 pub fn settings(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if let Err(misfit) = Settings::parse_before_legs("box.toml", &text) {

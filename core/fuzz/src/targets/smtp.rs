@@ -81,6 +81,9 @@ struct Outcome {
 }
 
 /// Well-formed replies, messages without ambiguities, and the same for any cut.
+/// Two properties matter more than the absence of panics. Where a network happens to cut the stream must not change what is received,
+/// or one message would be two for some senders. And a message that is taken contains no line end that another server could read as the
+/// end of the message.
 pub fn session(data: &[u8]) {
     let &[choice, cut, ref bytes @ ..] = data else {
         return;
@@ -245,6 +248,8 @@ pub fn client_seeds() -> Vec<Vec<u8>> {
 }
 
 /// A server may say anything.
+/// It may answer before it is asked, with codes that do not exist, and never end a line. The client comes back all the same: the loop ends with
+/// the bytes, because every event but a send leaves it.
 pub fn client(data: &[u8]) {
     let &[choice, ref bytes @ ..] = data else {
         return;

@@ -27,6 +27,7 @@ pub async fn fetch<D: Dial>(
     let mut order: Vec<(usize, &Target)> = targets.all().iter().enumerate().collect();
     order.retain(|(_, target)| target.recipients.is_some());
     order.sort_by_key(|(_, target)| target.priority);
+    // One connection is kept, because a handshake each minute from each node would be most of the work on both sides.
     let mut open: Option<(usize, D::Connection)> = None;
     loop {
         // until the stop
@@ -37,6 +38,7 @@ pub async fn fetch<D: Dial>(
                 settle(&caller, &table, index, fetched, &keep);
                 open = Some((index, connection));
             } else {
+                // The first that answers is asked from then on, until its connection breaks.
                 for (index, target) in &order {
                     let address = target.recipients.expect("only those are asked");
                     let asked = async {
@@ -81,6 +83,7 @@ fn settle<D: Dial>(caller: &Caller<D>, table: &Table, from: usize, fetched: Fetc
         Fetched::New(new) => {
             let (version, addresses) = (new.version(), new.addresses());
             tracing::info!(version, addresses, "a new table of recipients");
+            // Kept before it is used, and not waited for: a start with the last table but one is safe, it only defers more.
             keep(new.bytes().clone());
             table.replace(new, from, now);
         }
@@ -112,6 +115,7 @@ async fn ask<D: Dial>(
             }
         };
         let line = String::from_utf8_lossy(&input[..end]).into_owned();
+        // `SAME` means nothing to a node that has no table: taken as an answer it would leave one that never gets any.
         let words: Vec<&str> = line.splitn(2, ' ').collect();
         match words[..] {
             ["SAME"] if ours.is_some() => Ok(None),
@@ -132,6 +136,7 @@ async fn ask<D: Dial>(
     let Some((bytes, mut input)) = answered else {
         return Ok(Fetched::Same);
     };
+    // Once, to the announced size, which is bounded above: a vector that doubles would take twice the table for a moment.
     input.reserve_exact(bytes.saturating_sub(input.len()));
     let rest = async {
         while input.len() < bytes {
@@ -147,6 +152,7 @@ async fn ask<D: Dial>(
     }
     let read = caller
         .host
+        // Beside the core: checking a table of a million addresses takes longer than a receiver may be silent.
         .work(bytes, move || Recipients::decode(Bytes::from(input)))
         .await;
     let table = read.map_err(|no| before(no.to_string()))?;

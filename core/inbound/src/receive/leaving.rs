@@ -20,6 +20,7 @@ pub fn envelope<R>(
         ReversePath::Address(address) => address.to_path(),
     };
     let mut seen = HashSet::new();
+    // Two aliases may lead to one address, and a sender may name one twice. The order of the first is kept.
     recipients.retain(|recipient| seen.insert(recipient.path.clone()));
     let now = UnixSeconds(unix_seconds.max(0) as u64);
     let (warns, expires) = lifetimes(now, from.is_empty());
@@ -37,6 +38,7 @@ pub fn envelope<R>(
             },
             envelope_id: envelope.envelope_id.clone().unwrap_or_default(),
             is_utf8: envelope.smtputf8,
+            // By the content where the sender said nothing: a server without 8BITMIME must not get what it cannot carry.
             is_eight_bit: envelope.body == Some(Body::EightBitMime) || !content.is_ascii(),
             needs_tls: false,
             is_junk: false,
@@ -59,6 +61,7 @@ pub fn addressee<R>(recipient: &Recipient<R>, path: &Address) -> Addressee {
         .filter(|(is_wanted, _)| *is_wanted)
         .map(|(_, word)| word)
         .reduce(Notify::and)
+        // NOTIFY with none of the three is NEVER (RFC 3461 §4.1); without NOTIFY it is unsaid, which is not the same.
         .unwrap_or(Notify::NEVER),
     };
     Addressee {

@@ -127,11 +127,13 @@ impl<K: Keeper> Receiver<K> {
             }
         };
         let message_bytes_max = settings.smtp.limits.message_bytes_max;
+        // By its announced length, before a byte of it is in memory.
         if bytes > message_bytes_max + ENVELOPE_BYTES_MAX {
             return Ok(Err(No::of(Refusal::TooBig)));
         }
         let whole = head + bytes as usize + 1;
         let holder = holder::of_peer(connection.peer().ip());
+        // Paid for as a whole, and at once: a QMQP message cannot be stopped in the middle and continued.
         let Some(mut incoming) = self.contents.whole(holder, whole) else {
             return Ok(Err(No::of(Refusal::StorageFull)));
         };
@@ -174,9 +176,11 @@ impl<K: Keeper> Receiver<K> {
             reverse_path,
             recipients,
         } = request;
+        // A peer that is not a zone may write such a line as well; it is then text of its message.
         let mark = is_zone.then(|| Mark::take_line(&mut content)).flatten();
         let is_spooled = mark.is_some_and(|mark| mark.is_spooled);
         let mut known = Vec::with_capacity(recipients.len());
+        // QMQP has one answer for the whole message. So every recipient is known before anything is taken, and one that is not ends it.
         for to in recipients {
             let from = (&reverse_path, is_spooled);
             let to = self.known_recipient(settings, to, from).await?;
@@ -238,6 +242,7 @@ impl<K: Keeper> Receiver<K> {
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
         let handed = Handed::Whole {
+            // Without a mark the content names the delivery: a client that saw no answer sends the same bytes again, and they are placed once.
             id: mark.map_or(DeliveryId::of(&body.name), |mark| mark.id),
             is_again: mark.is_some_and(|mark| mark.is_again),
             body,

@@ -24,6 +24,7 @@ pub async fn drain<A: Storing>(host: SessionHost, spool: Spool, storage: A, stop
         if stop.is_requested() {
             return;
         }
+        // Before the round: what arrives during it rings this wait, which would be missed if it were made afterwards.
         let arrival = spool.arrival();
         let answers_within = drain.storage.answers_within();
         let came = {
@@ -112,6 +113,7 @@ impl<A: Storing> Drain<A> {
             self.stuck.clear();
             self.stuck_since = now;
         }
+        // Bounded by what the spool holds: only ids that were in a wave come here, and each leaves after a while.
         self.aside.retain(|_, until| *until > now);
         let wave = match self.wave().await {
             Ok(wave) => wave,
@@ -132,6 +134,7 @@ impl<A: Storing> Drain<A> {
                 false => Round::Later,
             };
         }
+        // Asked after the wave was read: that is when a damaged message is found, whatever storage does.
         if self.storage.refuses_mail() {
             return Round::Later;
         }
@@ -164,10 +167,12 @@ impl<A: Storing> Drain<A> {
                     tracing::info!(target: MESSAGE, spool, again, "handed over from the spool");
                     done.push(entry);
                 }
+                // The direct delivery that was not answered in time is still on its way. The next round asks again.
                 Ok(HandedOver::UnderWay) => {}
                 Err(fault @ (MailboxFault::TooLarge | MailboxFault::Refused(_))) => {
                     done.extend(self.give_up(entry, *seen, &fault.to_string()));
                 }
+                // It stays where it is in the order: when there is room it is the first again.
                 Err(MailboxFault::Full) => {}
                 Err(fault) => {
                     tracing::debug!(%fault, "storage defers a hand-over");
@@ -208,6 +213,7 @@ impl<A: Storing> Drain<A> {
                 }
                 looked_at += 1;
                 let own = entry.recipients.iter();
+                // Order is kept for each address and not for the whole spool: one mailbox that defers holds up only its own mail.
                 let own: HashSet<String> = own.map(|each| each.to.path.to_lowercase()).collect();
                 let is_behind = own.iter().any(|path| paths.contains(path));
                 paths.extend(own);

@@ -38,6 +38,7 @@ pub struct Counters {
 }
 
 /// Whose share of the credits.
+// Each way has a share of its own. Otherwise messages that hang on the way to a silent storage would leave no memory for the way around it.
 const STRAIGHT: Holder = Holder(0);
 const TO_SPOOL: Holder = Holder(1);
 
@@ -96,6 +97,7 @@ impl<A: Storing, S: Spooling> Spooled<A, S> {
 
     /// Whether a message goes to storage first: nothing waits that it would overtake, and storage takes mail.
     fn is_direct(&self) -> bool {
+        // Order matters to people: a message that overtakes an older one of the same thread reads as an answer to nothing.
         !self.spool.waits() && !self.storage.refuses_mail()
     }
 
@@ -118,6 +120,7 @@ impl<A: Storing, S: Spooling> Spooled<A, S> {
 
     /// A look-up, unless storage was silent just now.
     async fn look<T>(&self, wait: impl Future<Output = Result<T, Busy>>) -> Result<T, Busy> {
+        // Only where a look-up crosses the network: each would take its whole time-out, and receivers stand behind each other.
         if self.storage.looks_far() && self.host.now() < self.silent_until.get() {
             return Err(Busy);
         }
@@ -154,6 +157,7 @@ impl<A: Storing, S: Spooling> Spooled<A, S> {
                 Ok(())
             }
             Some(Err(SpoolFault::Full)) => Err(MailboxFault::Full),
+            // What storage said is the better reason: a spool that is away is not what the sender has to wait for.
             Some(Err(SpoolFault::Away(_))) => Err(straight),
             Some(Err(fault)) => Err(MailboxFault::Unavailable(fault.to_string())),
             None => Err(MailboxFault::Unavailable("the spool is silent".to_owned())),
@@ -194,6 +198,7 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
         span: &Span,
     ) -> Result<Result<(), MailboxFault>, Busy> {
         let credit = self.credit_straight(&submission.body);
+        // Until storage says otherwise.
         let mut straight = silent();
         let (body, mut envelope) = (submission.body.clone(), submission.elsewhere.clone());
         let here = submission.here.iter();
@@ -213,6 +218,7 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
             waits: &envelope,
             is_whole: true,
         };
+        // Of some messages only storage knows whether their sender may send them: those do not wait here with a 250, and the sender tries again.
         if !self.storage.goes_to_spool(&part) {
             return Ok(Err(straight));
         }

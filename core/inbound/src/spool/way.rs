@@ -13,6 +13,7 @@ use super::{Spooled, Spooling, Storing};
 use crate::receive::{Keeper, OnBehalf};
 
 /// Where a receiver's messages go.
+/// A box without a spool pays nothing for the possibility: the first arm is the call that was there before.
 #[derive(Clone)]
 pub enum Way<A, S> {
     /// The box has no spool: a message that storage does not take is deferred.

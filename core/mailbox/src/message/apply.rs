@@ -20,6 +20,8 @@ impl State {
         let mut bytes = 0;
         let mut uids = Vec::with_capacity(messages.len());
         for message in messages {
+            // A client has seen the first message under this UID (I14). To give it to another one would show it a wrong body for ever; losing the
+            // second one from view can be noticed and repaired from the log.
             if message.uid < entry.head.uid_next {
                 tracing::error!(
                     mailbox = mailbox.0,
@@ -29,6 +31,7 @@ impl State {
                 continue;
             }
             entry.head.uid_next = Uid(message.uid.0 + 1);
+            // STATUS is answered from these counters, so they change here, with the list, and nowhere else.
             count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
             bytes += i64::from(message.size_bytes);
             entry.raise_modseq(message.modseq);
@@ -36,9 +39,11 @@ impl State {
             if let Some(outline) = &mut entry.outline {
                 outline.arrived(entry.messages.len(), message);
             }
+            // Copies the list if a session still holds it: what a view showed stays as it was.
             Arc::make_mut(&mut entry.messages).push(message.clone());
             uids.push(message.uid);
         }
+        // Numbers are given before they are durable. In replay nothing was given yet, so that the record raises both.
         entry.assigned_uid_next = entry.assigned_uid_next.max(entry.head.uid_next);
         let (account, modseq) = (entry.head.account, entry.head.highest_modseq);
         self.use_bytes(account, bytes);
@@ -115,6 +120,7 @@ impl State {
         let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
             return Effect::Absent;
         };
+        // EXPUNGE takes what is \Deleted; a MOVE and a REPLACE take their messages whatever their flags are.
         let goes = |message: &Message| {
             !deleted_only || message.flags.system.contains(SystemFlags::DELETED)
         };

@@ -10,6 +10,8 @@ use crate::row::{self, Broken, Chunk, Counters, Gone, Head, Tree};
 use crate::{AccountId, MailboxId, Message};
 
 /// What one checkpoint writes.
+/// Rows are taken in one turn without an await, so that they are the state at one LSN. While they are written the state goes on to change;
+/// the epoch tells what changed since.
 pub struct Collected {
     pub changes: Vec<Change>,
     epoch: Epoch,
@@ -159,6 +161,7 @@ impl State {
                 let value = tree.map(|tree| encoded(|out| tree.encode(out)));
                 put(row::TREES, row::account_key(*id), value);
             }
+            // An account that is gone has no usage either: its row must not meet another account that gets the number.
             if entry.used_dirty.is_some() || entry.tree.is_none() {
                 put(
                     row::USAGE,
@@ -185,6 +188,7 @@ impl State {
             }
             for chunk in entry.dirty_chunks.keys() {
                 let messages = of_chunk(&entry.messages, *chunk);
+                // An empty chunk has no row, and a row that was there is deleted.
                 let value =
                     (!messages.is_empty()).then(|| encoded(|out| row::put_messages(out, messages)));
                 put(row::CHUNKS, row::chunk_key(*id, *chunk), value);
@@ -199,6 +203,7 @@ impl State {
         {
             put(row::HEADS, row::mailbox_key(*id), None);
             put(row::GONE, row::mailbox_key(*id), None);
+            // A deletion of a large mailbox is one small row here. Its chunks are cleared away later, some with each checkpoint.
             put(row::CONDEMNED, row::mailbox_key(*id), Some(Vec::new()));
         }
         self.epoch += 1;
@@ -209,6 +214,7 @@ impl State {
     pub fn settle(&mut self, collected: &Collected) {
         let epoch = collected.epoch;
         let clear = |stamp: &mut Option<Epoch>| {
+            // Changed again meanwhile: it has a later stamp and stays dirty.
             if stamp.is_some_and(|stamp| stamp <= epoch) {
                 *stamp = None;
             }
@@ -242,6 +248,7 @@ impl State {
             }
         }
         self.dirty_messages -= collected.messages;
+        // Only what is clean can leave memory; a checkpoint is when most of it becomes so.
         self.evict();
     }
 }

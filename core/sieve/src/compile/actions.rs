@@ -92,6 +92,7 @@ impl Compiler {
         match &tag.name[..] {
             "create" => {
                 self.need(Capability::Mailbox, tag.at)?;
+                // Whether the mailbox is made is decided at delivery; a script that asks for it in every rule costs nothing when it is there.
                 filing.create = true;
             }
             "flags" => filing.flags = Some(self.flag_list(arguments, tag)?),

@@ -49,6 +49,7 @@ impl Compiler {
     pub(super) fn test(&mut self, node: Node) -> Result<Test, CompileError> {
         let at = node.at;
         self.charge(at, size_of::<Test>())?;
+        // Taken before the test is read: an `ihave` inside of this very test makes its neighbours doubtful, not the test around it.
         let doubtful = self.doubtful;
         match self.known_test(node) {
             // Behind an `ihave` that is false, also in the same test; not the test around it.
@@ -85,6 +86,7 @@ impl Compiler {
             }
             _ => {}
         }
+        // Here and not in each: a test that ignores what is inside it would do half of what was written.
         if let Some(test) = node.tests.first() {
             let text = format!("{} has no tests inside it", quoted(&node.name));
             return Err(CompileError::new(test.at, text));
@@ -113,6 +115,7 @@ impl Compiler {
                 self.need(Capability::MailboxId, at)?;
                 Test::MailboxIdExists(arguments.strings(self, "the ids of mailboxes")?)
             }
+            // RFC 8579 §3: the mailbox is optional and comes first, so the number of arguments decides.
             "specialuse_exists" => {
                 self.need(Capability::SpecialUse, at)?;
                 let mailbox = match arguments.count() {
@@ -146,6 +149,7 @@ impl Compiler {
         source: Source,
     ) -> Result<Test, CompileError> {
         let at = arguments.place();
+        // After all tags, since they come in any order, and before the keys: with `:count` those are numbers.
         let matching = tags.finish(at)?;
         let keys = keys(self, arguments, matching)?;
         self.charge(at, size_of::<Match>())?;
@@ -210,6 +214,7 @@ impl Compiler {
         }
         let place = arguments.place();
         let fields = arguments.strings(self, "parts of the envelope")?;
+        // RFC 5228 §5.4: others are an error. One from a variable is known only in a run, and has no values there.
         for field in fields.iter().filter_map(Template::constant) {
             if !["from", "to"].contains(&&field.to_ascii_lowercase()[..]) {
                 let text = format!(

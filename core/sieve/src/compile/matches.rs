@@ -11,6 +11,8 @@ use super::Compiler;
 use super::arguments::{Arguments, Tag};
 
 /// Collects the tags of one test.
+/// All `None` and unset at first: a test that says nothing compares as RFC 5228 has it, and a tag that comes twice is noticed because its place
+/// is taken.
 #[derive(Default)]
 pub(super) struct Tags {
     /// `None`: i;ascii-casemap (RFC 5228 §2.7.3).
@@ -92,6 +94,7 @@ impl Tags {
                 compiler.need(base, tag.at)?;
                 let place = arguments.place();
                 let number = arguments.number("the number of a field")?;
+                // RFC 5260 §6 counts from 1; 0 would silently be no field at all.
                 if number == 0 {
                     return Err(CompileError::new(place, "The first field has the number 1"));
                 }
@@ -187,6 +190,7 @@ pub(super) fn keys(
     for (at, text) in raw {
         let template = compiler.template(at, &text)?;
         if matching.kind == Kind::Regex {
+            // A constant pattern is built now, so that a mistake in it is an error of the script and costs nothing at each message.
             let pattern = match &template {
                 Template::Text(text) => {
                     compiler.count_regex(at)?;

@@ -67,6 +67,7 @@ impl Compiler {
             }
         }
         join_fcc(&mut vacation.fcc, filing, filing_tags)?;
+        // The last argument, so that a missing one is reported behind all tags and not at a tag that happens to have no value.
         vacation.reason = arguments.string(self, "the text of the reply")?;
         self.charge(at, size_of::<Vacation>())?;
         Ok(Action::Vacation(Box::new(vacation)))
@@ -150,6 +151,7 @@ fn join_fcc(
     tags: Option<Tag>,
 ) -> Result<(), CompileError> {
     match (fcc, tags) {
+        // `:fcc` gave the mailbox, the other tags gave everything else.
         (Some(fcc), _) => {
             let mailbox = std::mem::replace(&mut fcc.mailbox, Template::Text("".into()));
             *fcc = Filing { mailbox, ..filing };

@@ -16,6 +16,8 @@ use super::{Frame, Halt, Run};
 
 impl Run<'_> {
     /// Commands that do not change which one is next.
+    // The order of entries is kept, because two actions may be refused together: `reject` beside `fileinto` is an error of the script
+    // (RFC 5429 §2.4), and it is the ledger that sees both.
     pub(super) fn perform(&mut self, frame: &mut Frame<'_>, action: &Action) -> Result<(), Halt> {
         match action {
             Action::Discard => self.ledger.discard(),
@@ -29,6 +31,7 @@ impl Run<'_> {
                 let edition = self.edition()?;
                 self.ledger.file_into(target, edition, filing.copies)
             }
+            // The address is the script's, not the sender's: whether it leads in a circle is for the delivery, which sees the trace fields.
             Action::Redirect { address, copies } => {
                 let address = self.address(frame, address)?;
                 let edition = self.edition()?;
@@ -38,6 +41,8 @@ impl Run<'_> {
                 let reason = self.text(frame, reason)?;
                 let end = reason.floor_char_boundary(REASON_BYTES_MAX);
                 let reason = reason[..end].to_owned();
+                // Refusing in the dialogue is the delivery's first choice. Where that is not possible any more a message would answer, and only
+                // if the sender is one that may be answered at all.
                 let by_message = self.answerable(&self.own_addresses())?.is_some();
                 self.ledger.reject(reason, *extended, by_message)
             }
@@ -94,6 +99,7 @@ impl Run<'_> {
 
     /// Those that a command names, or the internal variable's (RFC 5232 §5).
     fn flags_of(&self, frame: &Frame<'_>, named: Option<&Strings>) -> Result<Flags, Halt> {
+        // Without `:flags` the internal variable counts, as `addflag` left it: the way scripts were written before the tag was there.
         let Some(named) = named else {
             return Ok(flags::flags(&self.flags));
         };

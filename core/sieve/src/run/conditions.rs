@@ -11,6 +11,7 @@ use super::{Frame, Halt, Run, STEPS_OF_ONE};
 impl Run<'_> {
     /// Whether it is so. The recursion is bounded by `NESTING_COUNT_MAX`, which the parser holds to.
     pub(super) fn test(&self, frame: &Frame<'_>, test: &Test) -> Result<bool, Halt> {
+        // Every test costs, the constant ones too: a script of nothing but tests still ends within its steps.
         self.spend(STEPS_OF_ONE)?;
         match test {
             Test::Constant(is_so) | Test::Ihave(is_so) => Ok(*is_so),
@@ -50,6 +51,8 @@ impl Run<'_> {
                 let size = self.view.raw().len() as u64;
                 Ok(if *over { size > *bytes } else { size < *bytes })
             }
+            // The host is asked by a question that may not wait for storage: what it does not know yet ends this run, is looked up, and the
+            // script runs again from its start. That is safe, because a run only leaves a ledger.
             Test::MailboxExists(names) => {
                 for name in self.texts(frame, names)? {
                     if !self.asked(|| self.host.has_mailbox(&name))? {
@@ -82,6 +85,7 @@ impl Run<'_> {
                 let methods = self.texts(frame, methods)?;
                 Ok(methods.iter().all(|method| mailto(method).is_some()))
             }
+            // Behind an `ihave` that was false at compile time. Reached only if the script ignores its own question.
             Test::Unsupported(at, text) => Err(Halt::failure(&**text).located(*at, &self.chain)),
         }
     }

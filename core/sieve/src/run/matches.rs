@@ -9,6 +9,7 @@ use crate::program::{Keys, Match, Source};
 use super::{Frame, Halt, Run};
 
 /// Building a regular expression in a run takes up to a millisecond or two.
+// At its price in steps, so that a script cannot build patterns all day within its limit.
 const STEPS_OF_REGEX: u64 = 400_000;
 
 /// Keys of a test in this run.
@@ -27,6 +28,7 @@ impl Run<'_> {
         }
         let counts = matches!(test.matching.kind, Kind::Count(_));
         let values = self.values(frame, &test.source, counts)?;
+        // Before any value is looked at: only their number matters.
         if let Kind::Count(relation) = test.matching.kind {
             return self.counts(values.len(), &keys, test.matching.comparator, relation);
         }
@@ -158,6 +160,7 @@ impl Run<'_> {
                 &built
             }
         };
+        // Paid for before it runs. The engine takes linear time, but there is no way to stop it in the middle.
         self.spend(pattern.steps(value.len()))?;
         if !captures {
             return Ok(pattern.matches(value));
@@ -178,6 +181,7 @@ impl Ready<'_> {
     fn text(&self, index: usize) -> &str {
         match &self.texts {
             Some(texts) => &texts[index],
+            // `ready` leaves `texts` out only where all of them are constant.
             None => self.keys.texts[index].constant().unwrap_or_default(),
         }
     }

@@ -48,6 +48,7 @@ impl Run<'_> {
                 for field in fields {
                     let field = self.text(frame, field)?;
                     let address = match &field.to_ascii_lowercase()[..] {
+                        // The null sender is `None` here: a message that must not be answered, and most scripts that ask want to know just that.
                         "from" => self.envelope.from,
                         "to" => Some(self.envelope.to),
                         _ => continue,
@@ -109,6 +110,7 @@ impl Run<'_> {
                 // RFC 5235: 0 is "not tested", 1 to 10 rise with the likelihood; with `:percent` 0 to 100 do.
                 let score = match (judged, *percent) {
                     (Some(score), true) => Some(score),
+                    // 0 to 100 onto 1 to 10, the ends included: 0 is 1, and 99 and 100 are 10.
                     (Some(score), false) => Some(1 + score / 11),
                     (None, _) => None,
                 };
@@ -140,6 +142,7 @@ impl Run<'_> {
     fn fields(&self, name: &str, index: Option<Index>) -> Result<Vec<&Field<'_>>, Halt> {
         self.spend(1 + self.view.fields_count() as u64 / 4)?;
         let mut fields = self.view.named(name);
+        // The number is at least 1: the compiler refuses 0 (RFC 5260 §6).
         Ok(match index {
             None => fields.collect(),
             Some(Index { number, from_end }) => {
@@ -183,6 +186,7 @@ impl Run<'_> {
             let body = self.view.body();
             let body = &body[..body.len().min(BODY_BYTES_MAX)];
             self.spend_bytes(body.len())?;
+            // Raw is raw: no transfer encoding is undone, which is what a script that looks for a boundary wants.
             values.push(String::from_utf8_lossy(body));
             return Ok(());
         }

@@ -75,11 +75,13 @@ impl Run<'_> {
         slot: Slot,
         mut value: String,
     ) -> Result<(), Halt> {
+        // Cut and not refused, between two letters: what was cut is still text.
         value.truncate(value.floor_char_boundary(VARIABLE_BYTES_MAX));
         let place = match slot {
             Slot::Local(index) => &mut frame.locals[usize::from(index)],
             Slot::Global(index) => &mut self.globals[frame.globals[usize::from(index)]].1,
         };
+        // Of all variables of all scripts in this run, whose number times the limit of one would be far too much.
         self.variables_bytes = self.variables_bytes - place.len() + value.len();
         *place = value;
         match self.variables_bytes <= VARIABLES_BYTES_MAX {
@@ -106,6 +108,7 @@ impl Run<'_> {
 /// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.3 allows beyond ASCII.
 fn modify(value: String, modifier: Modifier) -> String {
     match modifier {
+        // (Length may change: some letters have no partner of the same size. The limit is applied afterwards.)
         Modifier::Lower => value.to_lowercase(),
         Modifier::Upper => value.to_uppercase(),
         Modifier::LowerFirst => first(&value, |letter| letter.to_lowercase().collect()),

@@ -87,6 +87,7 @@ impl Person {
             talk.command(&format!("CREATE {name}"), Numbers::Change)
                 .await?;
         }
+        // At every connection first: what was open when the last one broke is settled now, one way or the other.
         self.look(talk).await?;
         let mut folder = NAMES[self.rng.usize(..NAMES.len())];
         self.select(talk, folder).await?;
@@ -143,6 +144,7 @@ impl Person {
 
     /// Everything, and what the account makes of it.
     async fn look(&mut self, talk: &mut Talk) -> Outcome<()> {
+        // Taken before the look: what is promised while it goes on need not be in it.
         let promised = self.account().promised();
         let mut looks = BTreeMap::new();
         for name in NAMES {
@@ -156,6 +158,7 @@ impl Person {
             };
             let (answer, asked) = (self.fetch_letters(talk, "1:*").await?, name);
             for (uid, letter) in answer {
+                // The other person's letter, of whose fate this model knows nothing.
                 if !self.account().owns(letter.token) {
                     continue;
                 }
@@ -219,6 +222,7 @@ impl Person {
                 .position(|other| *other == Some(*uid))
                 .map(|index| index + 1)
         };
+        // By numbers only if all are known to the session: a number that it guessed could be another message's.
         let numbers: Option<Vec<usize>> = uids.iter().map(number).collect();
         let join = |words: Vec<String>| words.join(",");
         match numbers {

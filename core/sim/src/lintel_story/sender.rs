@@ -44,6 +44,8 @@ impl Sender {
                 return Ok(());
             };
             let over = self.converse(role, &line, &mut posts).await?;
+            // Half of the senders whose connection broke do not wait for the other side to notice: they are back at once, and the old session may
+            // still be committing.
             let vanishes = matches!(over, Err(Over)) && self.rng.bool();
             if vanishes {
                 drop(line);
@@ -128,6 +130,7 @@ impl Sender {
     }
 
     fn offer(&mut self, role: Role, client: &mut Client, post: &mut Post, output: &mut Vec<u8>) {
+        // Counted before it is sent: from here on the letter may arrive once more.
         post.tries += 1;
         let raw = content(post.token);
         let mut recipients = Vec::new();
@@ -159,6 +162,7 @@ impl Sender {
         // Without a recipient DATA is out of place, and answered so.
         let outcomes = sent.outcomes.iter().filter(|_| accepted.contains(&true));
         let mut replies = outcomes.chain(&sent.recipients).chain([&sent.mail]);
+        // Nothing here deserves a permanent refusal. One would make a sender give up mail that only had to wait.
         if let Some(reply) = replies.find(|reply| reply.code >= 500) {
             return Err(format!("letter {} is refused: {reply:?}", post.token));
         }
@@ -167,6 +171,7 @@ impl Sender {
             let mut account = self.accounts[*index].borrow_mut();
             let is_accepted = |place: usize| accepted.get(place).copied().unwrap_or(false);
             // The first may be named once more, at the end.
+            // It was appended once more as the last recipient, and either answer will do.
             let again = place == 0 && is_accepted(post.to.len());
             if !is_accepted(place) && !again {
                 account.refused(post.token);
@@ -236,6 +241,7 @@ impl Sender {
     ) -> Result<bool, String> {
         let host = SessionHost::on(self.servers.host.clone());
         while !bytes.is_empty() {
+            // The connection ends at a byte that was drawn beforehand: within a command, within the content, or in the final dot.
             let most = bytes.len().min(*left);
             if most == 0 {
                 match self.rng.u8(..3) {

@@ -72,6 +72,7 @@ impl Ask for Way {
             }
             let number = state.next;
             state.next += 1;
+            // Numbered, so that "everything that this session began has ended" can be asked without knowing what it was.
             state.under_way.insert(number);
             number
         };
@@ -149,6 +150,7 @@ impl Servers {
             })),
         };
         let sessions = SessionHost::on(host.clone());
+        // Room for four of the largest messages: some sessions find none, and must say so and not wait for ever.
         let receiving = receive::memory(
             4 * LINTEL_MESSAGE_BYTES_MAX as usize,
             LINTEL_MESSAGE_BYTES_MAX as usize,
@@ -249,6 +251,7 @@ impl Servers {
         }
         let number = self.connections.get();
         self.connections.set(number + 1);
+        // Many addresses, because shares of memory are dealt out by them.
         let from = SocketAddr::from(([127, 0, 0, 1 + (number % 200) as u8], 1024));
         let (connection, peer) = connect(&self.host, &self.stop, from, pipe_bytes);
         let over = Rc::new(Cell::new(false));
@@ -286,6 +289,7 @@ impl Servers {
             receiving,
             compressing,
         } = &self.memory;
+        // All of it, after every round: a leak of a byte for each session would be found by the first story.
         match (
             reading.used_bytes(),
             sending.used_bytes(),

@@ -14,6 +14,7 @@ use super::servers::{Line, PASSWORD, Servers};
 use crate::limits::LINTEL_PATIENCE;
 
 /// Why a talk goes no further.
+/// The difference is the whole point of a story: `Lost` is a world with accidents in it, `Wrong` is a bug.
 #[derive(Debug)]
 pub enum Trouble {
     /// The connection is over, or the outcome of a command is open: connect again and look.
@@ -102,6 +103,7 @@ impl Talk {
         mut rng: Rng,
         connect: impl FnOnce(&Servers, usize) -> Option<Line>,
     ) -> Option<Talk> {
+        // With 64 bytes each answer needs many turns of both sides, and every buffer of the server fills.
         let pipe_bytes = [64, 1_000, 16_384, 65_536][rng.usize(..4)];
         let line = connect(servers, pipe_bytes)?;
         Some(Talk {
@@ -161,6 +163,7 @@ impl Talk {
         let mut bytes = format!("{tag} {line}").into_bytes();
         let mut rest = Vec::new();
         if let Some(literal) = literal {
+            // Synchronising literals and LITERAL+ in turns (RFC 7888).
             let waits = self.rng.bool();
             let plus = if waits { "" } else { "+" };
             bytes.extend(format!(" {{{}{plus}}}\r\n", literal.len()).bytes());
@@ -235,6 +238,7 @@ impl Talk {
             }
             if let Some(is_ok) = response.completes(tag) {
                 let text = String::from_utf8_lossy(&response.as_bytes()[tag.len() + 1..]);
+                // This client sends nothing that is wrong, so BAD is a fault of the parser.
                 if text.starts_with("BAD") {
                     return Err(Trouble::Wrong(format!("{tag} is answered {text}")));
                 }
@@ -359,6 +363,7 @@ impl Seen {
         if count < self.uids.len() {
             return Err(format!("EXISTS shrinks from {}", self.uids.len()));
         }
+        // New messages have a number before they have a UID; FETCH names them later.
         self.uids.resize(count, None);
         Ok(())
     }
@@ -408,6 +413,7 @@ impl Seen {
             Some(known) => return Err(format!("the number was that of UID {known}")),
             None => {}
         }
+        // Against the known neighbours on both sides, which are not always the next ones.
         let before = self.uids[..index].iter().flatten().next_back();
         let after = self.uids[index..].iter().flatten().next();
         if before.is_some_and(|before| *before >= uid) || after.is_some_and(|after| *after <= uid) {

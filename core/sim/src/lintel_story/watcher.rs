@@ -52,6 +52,7 @@ impl Watcher {
     /// `true`: it saw the end.
     async fn watch(&mut self, talk: &mut Talk, name: &str) -> Outcome<bool> {
         talk.log_in(&self.user).await?;
+        // EXAMINE, so that the watcher changes nothing: \Recent and \Seen stay what others make of them.
         if !talk.open("EXAMINE", name).await? {
             // Nobody made it yet.
             return Ok(self.quiet.get());
@@ -90,6 +91,7 @@ impl Watcher {
         }
         talk.command("UID FETCH 1:* UID", Numbers::Change).await?;
         let seen = talk.seen.take().unwrap_or_default();
+        // Over the same connection, by opening the mailbox once more: between the two looks nothing changes any more.
         let fresh = self.fresh(talk, name).await?;
         compare(&seen, &fresh).map_err(|text| {
             Trouble::Wrong(format!(
@@ -102,6 +104,7 @@ impl Watcher {
 
     /// What was settled before it asked, it knows afterwards, however busy storage was when it happened.
     async fn keeps_up(&self, talk: &mut Talk, name: &str) -> Outcome<()> {
+        // Settled before the first question. What others do during the questions may be seen or not, which is why it is compared with both looks.
         let before = self.settled(name);
         for _ in 0..ASKS {
             talk.command("NOOP", Numbers::Change).await?;
@@ -196,6 +199,7 @@ fn compare(seen: &Seen, fresh: &Seen) -> Result<(), String> {
         return Err(format!("it counts {seen} messages of {fresh}"));
     }
     for (known, uid) in seen.uids.iter().zip(&fresh.uids) {
+        // A number whose UID the session was not shown yet cannot be wrong.
         if known.is_some() && known != uid {
             return Err(format!("it takes {uid:?} for {known:?}"));
         }

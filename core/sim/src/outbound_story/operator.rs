@@ -61,6 +61,7 @@ pub async fn furnish(outgoing: &Outgoing, known: &RefCell<Known>) -> Result<(), 
         made.map_err(|why| fault(&why))?;
     }
     for (name, targets) in [
+        // A circle on purpose. Expanding it has to end, and mail to it has to be refused or reported, never to go round.
         ("ring@example.org", &["ring2@example.org"][..]),
         ("ring2@example.org", &["ring@example.org"]),
         (ALIASES[0], &["x@d1.example", "ada@example.org"]),
@@ -87,6 +88,7 @@ pub async fn furnish(outgoing: &Outgoing, known: &RefCell<Known>) -> Result<(), 
 }
 
 /// After a start: each name leads where it was asked to, and what is held still is.
+// An operation that was not answered before the power went may have happened or not; `Known` holds both, and `led` settles on one.
 pub fn look(outgoing: &Outgoing, known: &mut Known, now_us: u64) -> Result<(), String> {
     let directory = outgoing.mailboxes().directory();
     for name in known.names() {
@@ -139,6 +141,8 @@ impl Operator {
             .filter(|leaf| **leaf != name && (name == ALIASES[1] || **leaf != ALIASES[0]));
         let some = some.filter(|_| self.rng.u8(..3) == 0);
         let targets: Vec<String> = some.map(|leaf| (*leaf).to_owned()).collect();
+        // Recorded before it is asked for. A letter that is expanded meanwhile may go the old or the new way, and both are right until the
+        // answer is here.
         let before = self.known.borrow().targets(name);
         self.known.borrow_mut().leads(name, targets.clone());
         let directory = self.power.outgoing.mailboxes().directory();
@@ -157,6 +161,7 @@ impl Operator {
         let before = self.known.borrow().targets(GROUP);
         let leaf = LEAVES[self.rng.usize(2..LEAVES.len())].to_owned();
         let mut targets = before.clone();
+        // A group never becomes empty here: the model would have to know for each moment whether mail to it is refused.
         let is_member = targets.contains(&leaf);
         match is_member {
             true => targets.retain(|target| *target != leaf),
@@ -175,6 +180,7 @@ impl Operator {
         self.settle_name(GROUP, leads);
     }
 
+    // Answered: from now on only this counts. Refused (a full volume): only what was before.
     fn settle_name(&self, name: &str, leads: Vec<String>) {
         let mut known = self.known.borrow_mut();
         if let Err(words) = known.led(name, &leads, self.power.now_us()) {
@@ -202,6 +208,7 @@ impl Operator {
         if outgoing.hold(id, true).await.is_err() {
             return;
         }
+        // So the story waits until nothing of it is under way, and only then takes note of who must not get it until the release.
         // What is under way when it is held may leave.
         let host = self.power.sessions();
         while outgoing.is_under_way(id) {
@@ -235,6 +242,7 @@ impl Operator {
         }
     }
 
+    // A message that has left meanwhile, or a log that is full, is an honest answer; everything else is a fault.
     async fn retry(&mut self) -> Result<(), String> {
         let Some(entry) = self.some() else {
             return Ok(());
@@ -262,6 +270,7 @@ impl Operator {
             return self.known.borrow_mut().fail(text);
         };
         {
+            // A removal whose answer is lost with the power may be durable: from here on nothing may be demanded for these recipients.
             // Whether or not it is answered.
             let mut known = self.known.borrow_mut();
             let paths: Vec<String> = match &mail.report {
@@ -284,6 +293,7 @@ impl Operator {
     }
 
     /// Until the volume takes no more.
+    // Random bytes, so that compression saves nothing and the volume is full after a known amount of mail.
     async fn fill(&mut self) {
         self.known.borrow_mut().was_full = true;
         let mailboxes = self.power.outgoing.mailboxes();
@@ -315,6 +325,7 @@ impl Operator {
     }
 
     /// There is room again.
+    // Deleting must work on a full volume: it is the only way out that an operator has. What it freed is there a few checkpoints later.
     pub async fn empty(&self) -> Result<(), String> {
         let mailboxes = self.power.outgoing.mailboxes();
         let hog = mailboxes.account(&at("hog@example.org")).await;

@@ -46,6 +46,8 @@ pub const SWIFT: &str = "swift.example";
 pub const HOME: &str = "home.example";
 
 /// Closures run beside the queue; one of so many hears `Busy`, as from a full lane.
+/// In the place of lanes between cores. The work runs as a task of its own and not inside of the call, so that a caller which goes away leaves it
+/// running, as over a real lane.
 #[derive(Clone)]
 pub struct Lane {
     host: Rc<dyn Host>,
@@ -178,6 +180,7 @@ impl PowerOn {
         let stop = Stop::new();
         let (names, dial) = (
             Table::new(&host, rng.u64(..)),
+            // Pipes of 200 bytes break every reply and every command somewhere; those of 8 KiB are the usual case.
             MemoryDial::new(&host, &stop, [200, 8_192][rng.usize(..2)], 1_000),
         );
         let start = |(domain, last)| {
@@ -191,6 +194,7 @@ impl PowerOn {
             rng: Rc::new(RefCell::new(rng.fork())),
         };
         let sessions = SessionHost::on(host.clone());
+        // So little that destinations wait for each other's memory: one that hangs with a large message must not stop the rest.
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
         let settings = Settings {
             sts: None,

@@ -42,6 +42,7 @@ const STEPS: [Step; 8] = [
 ];
 
 /// What a server does at a step instead of what it should.
+/// Ways in which servers on the Internet fail. In all of them the sender must not lose the message, nor send it twice more often than it has to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Usual,
@@ -146,6 +147,7 @@ impl Remote {
             ),
         };
         self.mood.set(match mood {
+            // In a gentle story nothing bounces, so that every letter has to arrive in the end.
             Mood::Always(step, Act::Never) if gentle => Mood::Always(step, Act::Later),
             Mood::Flaky(_) if gentle => Mood::Always(Step::Recipient, Act::Later),
             mood => mood,
@@ -266,9 +268,11 @@ impl Session {
                 // At once: what follows is one answer that leaves.
                 let is_sent = self.peer.send(said.as_bytes()).await.is_ok();
                 self.take(&mail, is_sent);
+                // Whether the 250 left whole decides whether a second copy would be the sender's fault.
                 is_sent.then_some(())
             }
             Act::Close | Act::Half | Act::Silence | Act::Deaf | Act::Nonsense => {
+                // The reply is lost, and the server may have the message or not. Only the sender's second try makes both right.
                 if self.rng.bool() {
                     self.take(&mail, false);
                 }

@@ -63,6 +63,7 @@ impl Writer {
         self.write(is_stranger).await
     }
 
+    /// Each letter has a number of its own in its text. By it the other end of the story recognises what arrives, whatever became of its recipients.
     fn next_token(&self) -> Token {
         let known = self.known.borrow();
         known
@@ -71,6 +72,8 @@ impl Writer {
             .map_or(1, |(last, _)| last + 1)
     }
 
+    /// Outside addresses have the token in them, so that no two letters share one: a second copy is then a double, and not another letter.
+    /// Strangers write to us alone, because a server that took their mail for others would be an open relay.
     fn to(&mut self, token: Token, is_stranger: bool) -> Vec<String> {
         let count = [1, 1, 1, 2, 3][self.rng.usize(..5)];
         let mut to = Vec::new();
@@ -117,6 +120,7 @@ impl Writer {
         letter.wrote.insert(path.to_owned(), wishes);
     }
 
+    /// From its 250 on a letter is owed. Before that the writer may not count on anything, and neither may the checker.
     fn accepted(&self, token: Token) {
         let mut known = self.known.borrow_mut();
         known.accepted += 1;

@@ -54,6 +54,7 @@ impl Legs {
     }
 
     /// From now on the legs of the mail's volume are so. The spool's are always well.
+    // The spool is there for the days on which storage is not well; were both ill at once, 4xx would be the right answer to everything.
     pub fn weather(&self, machine: &Machine, faults: &Faults) {
         for leg in &machine.legs {
             machine.world.set_faults(*leg, faults.clone());
@@ -114,6 +115,7 @@ impl House {
         let spool = opened.map_err(|fault| format!("spool: {fault}"))?;
         let way = Way::new(io.host.clone(), outgoing);
         let host = SessionHost::on(io.host.clone());
+        // The daemon's own keeper, with the way to storage replaced: what decides between direct delivery and the spool is what is tested.
         let keeper = Spooled::new(host, way.clone(), spool.clone(), Budget::new(64 << 20));
         Ok(House {
             io,
@@ -151,6 +153,7 @@ impl House {
         Ok(())
     }
 
+    /// As the daemon has it: one drain for the spool, on virtual time.
     pub fn start_drain(&self, stop: Stop) {
         let host = SessionHost::on(self.io.host.clone());
         let task = drain(host, self.spool.clone(), self.way.clone(), stop);
@@ -273,6 +276,7 @@ async fn send(keeper: &Spooled<Way, Spool>, model: &RefCell<Model>, sender: usiz
     let (number, accounts) = {
         let mut model = model.borrow_mut();
         let number = model.next(sender);
+        // Before it is sent: from now on it may be in either volume, even if no answer ever comes.
         for account in &to {
             model.known[*account].open.insert(number);
         }
@@ -291,6 +295,7 @@ async fn send(keeper: &Spooled<Way, Spool>, model: &RefCell<Model>, sender: usiz
         internal_date: InternalDate::utc(number as i64),
         accounts: accounts.clone(),
     };
+    // Only for those that storage did not take: the others have it, and an envelope with all of them would bring it twice.
     let on_behalf = |some: &[AccountId]| {
         let whose = to.iter().zip(&accounts);
         let whose = whose.filter(|(_, account)| some.contains(account));
@@ -312,6 +317,7 @@ async fn send(keeper: &Spooled<Way, Spool>, model: &RefCell<Model>, sender: usiz
     for (account, answer) in to.iter().zip(&answers) {
         model.answered(*account, number, answer.is_ok());
     }
+    // A refusal by one of two accounts is an honest answer; what is accepted is counted for each letter once.
     model.accepted += u64::from(answers.iter().any(Result::is_ok));
 }
 

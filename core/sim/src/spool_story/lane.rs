@@ -9,6 +9,8 @@ use mailbox::Mailboxes;
 use storage::outgoing::Outgoing;
 use storage::owner::{Ask, Busy};
 
+/// The three ways in which a receiver meets storage: it answers, it says that it is busy, or it says nothing. The last one is the hard one:
+/// what it was asked may happen at any later moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Goes,
@@ -77,6 +79,7 @@ impl Ask for Way {
         });
         match self.mode.get() {
             Mode::Full => return Err(Busy),
+            // Taken and not begun. The caller may stop waiting; the work stays, as in the ring of a real lane.
             Mode::Stands => self.held.borrow_mut().push(begin),
             Mode::Goes => begin(),
         }

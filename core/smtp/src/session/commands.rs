@@ -12,11 +12,13 @@ use super::{Action, Next, Role, Session, State, Transaction};
 impl<R> Session<R> {
     /// One command line, without its CRLF. `Some`: the caller must act.
     pub(super) fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action<R>> {
+        // Within AUTH a line is base64 and not a command, also one that reads `QUIT` (RFC 4954 §4).
         if matches!(self.state, State::Auth(_)) {
             return self.on_response(line, output);
         }
         let command = match parse(line, self.is_submission(), self.is_zone) {
             Ok(command) => command,
+            // A web page can have a browser post to this port: the body would be commands, with the browser's place in the network.
             Err(Refusal::Http) => {
                 self.close(Refusal::Http, output);
                 return Some(Action::Close);
@@ -46,6 +48,7 @@ impl<R> Session<R> {
                 self.idle(Reply::OK, output)
             }
             Command::Noop => self.idle(Reply::OK, output),
+            // Each counts as idle: a peer that only asks these holds a connection for nothing.
             Command::Vrfy => self.idle(Reply::CANNOT_VERIFY, output),
             Command::Help => self.idle(Reply::HELP, output),
             Command::Expn => self.refuse(Refusal::NotImplemented, output),
@@ -67,6 +70,7 @@ impl<R> Session<R> {
         role: Role,
         output: &mut Vec<u8>,
     ) -> Option<Action<R>> {
+        // RFC 2033 §4.1: LHLO instead of EHLO, so that a client that takes the one for the other finds out before it counts replies.
         if role != self.config.role {
             return self.refuse(Refusal::WrongHello, output);
         }
@@ -80,15 +84,18 @@ impl<R> Session<R> {
         });
         let hostname = &self.config.hostname;
         if !extended {
+            // Without any extension, as RFC 5321 §4.1.1.1 has it; parameters of MAIL are refused then.
             output.extend_from_slice(format!("250 {hostname}\r\n").as_bytes());
             return None;
         }
         let size = self.config.limits.message_bytes_max;
+        // Not within TLS (RFC 3207 §4.2).
         let tls = if self.config.tls_available && !self.tls {
             "250-STARTTLS\r\n"
         } else {
             ""
         };
+        // To other servers no reports are promised that the next one on the way might not write.
         let dsn = if self.is_submission() {
             "250-DSN\r\n"
         } else {
@@ -139,6 +146,7 @@ impl<R> Session<R> {
         if let Some(refusal) = refusal {
             return self.refuse(refusal, output);
         }
+        // 421 and not a refusal of the one message: the sender connects again, to another of our cores perhaps, and loses nothing.
         if self.messages >= limits.messages_max {
             self.close(Refusal::TooManyMessages, output);
             return Some(Action::Close);
@@ -167,6 +175,7 @@ impl<R> Session<R> {
             delivery: delivery.map(String::into_boxed_str),
             chunks: None,
         });
+        // The caller knows which addresses the person may write from; a server that sends us mail may use any.
         if self.is_submission() {
             self.state = State::Sender;
             return Some(Action::CheckSender);
@@ -181,6 +190,7 @@ impl<R> Session<R> {
             return self.refuse(Refusal::MailFirst, output);
         };
         // RFC 3030 §2: no RCPT between chunks.
+        // What has come of the content was counted for the recipients that there were.
         if transaction.chunks.is_some() {
             return self.refuse(Refusal::NestedMail, output);
         }
@@ -215,6 +225,7 @@ impl<R> Session<R> {
                 Refusal::NoRecipients
             }
             Some(_) => {
+                // The reply is the caller's: whether there is memory for a message, only it knows.
                 self.state = State::Begin(Next::Data);
                 return Some(Action::BeginContent);
             }
@@ -229,6 +240,7 @@ impl<R> Session<R> {
             Some(transaction) if transaction.envelope.recipients.is_empty() => {
                 self.skip_chunk(bytes, last, Refusal::NoRecipients);
             }
+            // A later chunk needs no leave: the message has begun, and its memory is taken as it grows.
             Some(transaction) if transaction.chunks.is_some() => {
                 self.state = State::Chunk { left: bytes, last };
             }

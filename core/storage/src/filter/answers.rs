@@ -10,9 +10,12 @@ use sieve::{Answer, Host, Included, Key, Wanted};
 use super::Filter;
 
 /// Answers for one account and one message. It owns all that it has, so that a run on another thread can take it along.
+/// A run never waits: it asks here, and what is not here ends it with `Later`. What it asked for is then looked up, and it runs again from the
+/// start. A script asks for little, so two or three runs are the rule, and a run costs less than keeping its state over an await would.
 #[derive(Default)]
 pub(super) struct Answers {
     /// Those that mail can be filed in.
+    // All of them at once: a script that asks for one mailbox mostly asks for others.
     folders: Option<Vec<Folder>>,
     scripts: HashMap<Wanted, Included>,
     remembered: HashMap<Key, bool>,
@@ -97,6 +100,7 @@ impl Answers {
         mailboxes: &Mailboxes,
         account: AccountId,
     ) -> Result<(), MailboxFault> {
+        // Taken, so that the next run notes only what it lacks then.
         let lacks = self.lacks.take();
         if lacks.folders {
             self.folders = Some(folders(mailboxes, account).await?);
@@ -126,11 +130,13 @@ async fn folders(mailboxes: &Mailboxes, account: AccountId) -> Result<Vec<Folder
 }
 
 /// RFC 8474, as IMAP names it (`client::imap::object`).
+/// The same text as in IMAP: a person copies the id of a mailbox from one into the other.
 pub(super) fn id_of(mailbox: MailboxId) -> String {
     format!("F{}", mailbox.0)
 }
 
 fn is_same(one: &str, other: &str) -> bool {
+    // INBOX is the one name whose case does not matter (RFC 3501 §5.1).
     if other.eq_ignore_ascii_case("INBOX") {
         return one == "INBOX";
     }

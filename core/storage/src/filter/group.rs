@@ -28,6 +28,7 @@ const LETTER_BYTES: usize = 128;
 const KEY_BYTES: usize = 32;
 
 /// What plans take of a group.
+/// Counted before the group is built: a group that turns out too large would be refused as a whole, with the recipients that have no script.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     made: usize,
@@ -98,6 +99,7 @@ impl Group {
         for (index, (_, plan)) in self.plans.iter().enumerate() {
             let is_simple = plan.is_simple();
             let next = size.with(plan);
+            // The first plan that is not simple always goes: alone it fits, and otherwise a message could be deferred for ever.
             if !is_simple && !is_first && !next.fits() {
                 over.push(index);
                 continue;
@@ -144,6 +146,7 @@ impl Group {
         };
         let bundled = mailboxes.deliver_bundle(bundle, parts).await;
         let mut results = results(&plans, &bundled.copies);
+        // Letters and keys are in the same commit. When it failed nothing of any plan happened, the copies included.
         if let Err(fault) = &bundled.beside {
             for result in &mut results {
                 if result.is_ok() {
@@ -155,6 +158,7 @@ impl Group {
         if is_written {
             for ((account, plan), result) in plans.iter().zip(&results) {
                 if result.is_ok() {
+                    // Only now: a counter of what was planned would count a message again at each try.
                     note(outgoing, *account, plan);
                 }
             }
@@ -187,11 +191,13 @@ fn bundle(
             || plan.letters.iter().any(|letter| letter.body == 0)
     };
     let mut bodies = Vec::new();
+    // A message that every script discards or rewrites is not written at all.
     if is_queued || plans.iter().any(|(_, plan)| needs(plan)) {
         bodies.push(message);
     }
     let (mut copies, mut places, mut rows) = (Vec::new(), Vec::new(), rows_beside);
     for (unit, (_, plan)) in plans.iter_mut().enumerate() {
+        // Place 0 is the message in every plan; the bodies that a script made follow, by their index in the group.
         let mut own = vec![0];
         for made in std::mem::take(&mut plan.made) {
             own.push(bodies.len() as u32);
@@ -263,6 +269,7 @@ fn beside(
         }
     }
     for letter in &plan.letters {
+        // A vacation reply that cannot be remembered would go out again for each message.
         if letter.is_remembered && !is_remembered {
             continue;
         }

@@ -118,6 +118,7 @@ impl Filter {
         share: &Share,
         mut said: Said,
     ) -> Result<Planned, MailboxFault> {
+        // The second time for a message that is too large for what the script wants: then it is kept as it came.
         for _attempt in 0..2 {
             let draft = Draft {
                 filter: self,
@@ -160,6 +161,7 @@ impl Draft<'_> {
                     self.file(target, body).await?;
                 }
                 Action::Redirect { address, edition } => self.redirect(address, *edition).await?,
+                // `reject` cancels everything else (RFC 5429 §2.1), and the interpreter has checked that nothing else was done.
                 Action::Reject {
                     reason, by_message, ..
                 } => {
@@ -173,6 +175,7 @@ impl Draft<'_> {
             }
         }
         let is_kept = !self.plan.copies.is_empty() || self.plan.effects.redirected > 0;
+        // A redirect that is left out because the message has been there would otherwise be its end.
         if self.plan.effects.loops > 0 && !is_kept {
             self.keep(&Flags::default(), Edition::default(), true)
                 .await?;
@@ -198,6 +201,7 @@ impl Draft<'_> {
     ) -> Result<(), NotMade> {
         let body = self.edition(edition).await?;
         let (mailboxes, account) = (self.outgoing.mailboxes(), self.share.account);
+        // What a script files explicitly goes where it says. The judge decides only about what no rule touched.
         let is_junk = implicit && self.share.is_junk;
         let place = junk::place(mailboxes, account, is_junk).await;
         let flags = place.flags.with(flags);
@@ -293,6 +297,7 @@ impl Draft<'_> {
         }
         let body = self.onward(edition, &own).await?;
         let sender = self.message.from;
+        // Through SRS where the sender's domain is not ours: the next server checks SPF against this one.
         let from = self
             .outgoing
             .sender_through(sender, &self.said.own, std::slice::from_ref(to), self.now)
@@ -326,6 +331,7 @@ impl Draft<'_> {
         if is_doubtful || self.filter.remembers(self.share.account, &reply.key) {
             return Ok(());
         }
+        // From the message's own name: a delivery that is made again after a crash gives the same Message-ID, so that a client sees one reply.
         let id = self.message_id("reply");
         let date = mail::text::date(self.now as i64);
         let from = self.author(&reply.from).await.map_err(NotMade::Later)?;
@@ -418,6 +424,7 @@ impl Draft<'_> {
     async fn make(&mut self, front: Vec<u8>, rest: Bytes) -> Result<usize, NotMade> {
         let made = self.filter.make(front, rest, &mut self.made_bytes).await?;
         self.plan.made.push(made.body);
+        // The memory is paid for until the plan is dropped, which is after the commit.
         self.plan._charges.push(made.charge);
         self.ascii.push(made.is_ascii);
         Ok(self.plan.made.len())
@@ -439,6 +446,7 @@ impl Draft<'_> {
         if edition.0 == 0 {
             return Ok(0);
         }
+        // Three actions after one `addheader` share one body.
         if let Some(body) = self.editions.get(&edition.0) {
             return Ok(*body);
         }
@@ -476,6 +484,7 @@ impl Draft<'_> {
     // Notices for the owner.
 
     /// Stands for one notice about a script, and for its version.
+    // By the version of the script: a corrected script that fails again is a new notice.
     fn told(&self, failed: Option<usize>, what: &str) -> Key {
         let mut words = format!("ringpost filter notice 1 {what} ");
         for (index, head) in self.said.heads.iter().enumerate() {

@@ -58,6 +58,7 @@ impl Filter {
         answers: &mut Answers,
     ) -> Result<Option<Said>, MailboxFault> {
         let inner = &self.inner;
+        // A box without scripts pays one look at a counter for each message.
         if inner.scripts.count().0 == 0 {
             return Ok(None);
         }
@@ -83,6 +84,7 @@ impl Filter {
                     scripts.push(script);
                     kept.push(head);
                 }
+                // A script that compiled in an earlier release. The message is kept: to defer it would stop all of this account's mail.
                 Compiled::Broken(text) => {
                     let outcome = broken(kept.len(), text);
                     kept.push(head);
@@ -98,6 +100,7 @@ impl Filter {
         if scripts.is_empty() {
             return Ok(None);
         }
+        // Includes are known without running, so they cost no round.
         self.read_ahead(share.account, &scripts, answers).await?;
         let facts = self.facts(message, share, &own, domain);
         let mut rounds = 0;
@@ -180,12 +183,14 @@ impl Filter {
         let is_short = memmem::find(begin, b"\r\n\r\n").is_some();
         if is_short {
             let outcome = round(QUICK_STEPS, scripts, facts, answers)?;
+            // A failure with steps left is the script's own, and would be the same elsewhere.
             if outcome.failure.is_none() || outcome.steps < QUICK_STEPS {
                 return Ok(outcome);
             }
         }
         let inner = &self.inner;
         inner.counters.away.fetch_add(1, Relaxed);
+        // Few at a time: they share the threads with the parsing of large messages.
         let turn = inner.away.acquire().await;
         let (scripts, facts, taken) = (scripts.to_vec(), facts.clone(), std::mem::take(answers));
         let work = move || {
@@ -194,6 +199,7 @@ impl Filter {
         };
         let (outcome, taken) = inner.host.work(AWAY_BYTES, work).await;
         drop(turn);
+        // Also when it ended with `Later`: what it lacks is noted in there.
         *answers = taken;
         outcome
     }

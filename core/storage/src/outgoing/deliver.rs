@@ -49,6 +49,7 @@ impl Outgoing {
         let fates = self.fates(&message, &shares).await;
         let mut results: Vec<Result<(), MailboxFault>> = vec![Ok(()); accounts.len()];
         let refuses = |fate: &Fate| matches!(fate, Fate::Reject { .. });
+        // LMTP answers for each recipient, SMTP with one reply for all. One script that refuses must not refuse the message for the others.
         let by_reply = match posted.refusing {
             Refusing::Each => true,
             Refusing::Together => fates.iter().all(refuses),
@@ -84,6 +85,7 @@ impl Outgoing {
             rows_beside: if id.is_some() { ENTRY_ROWS } else { 0 },
             is_queued: false,
         };
+        // From the end, so that the indexes in front stay right.
         for index in group.split_off().into_iter().rev() {
             group.plans.remove(index);
             results[of.remove(index)] = Err(too_much());
@@ -97,6 +99,7 @@ impl Outgoing {
                 return Ok(Vec::new());
             };
             // With what was noted before it is all of them, too.
+            // Noted in the group itself: who asks again for this delivery gets exactly those that are missing.
             let served = match is_whole && written.iter().all(Result::is_ok) {
                 true => Served::All,
                 false => Served::Only(served(&accounts, &of, written)),

@@ -10,6 +10,7 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
         let folder = Path::new(name).parent().unwrap_or(Path::new(""));
         for link in links(&text) {
             let target = link.split('#').next().unwrap_or("");
+            // Links out of the repository are not followed: a check that needs a network fails for reasons that are not the tree's.
             if target.is_empty() || target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
@@ -62,6 +63,7 @@ fn rfc_rows(text: &str, exists: &dyn Fn(&str) -> bool) -> Vec<String> {
         .filter(|(_, line)| line.starts_with('|'))
     {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        // "partly" and "no" may name a file or not: there is not always one to name.
         if !cells.contains(&"yes") {
             continue;
         }

@@ -65,6 +65,7 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
         seen.insert(name.to_string());
         inspect_manifest(manifest, name, &table, &rules, &mut findings.complaints);
     }
+    // In the other direction too: a row of a crate that is gone would let its name be used for something else.
     for name in rules.keys().filter(|name| !seen.contains(*name)) {
         findings
             .complaints
@@ -91,12 +92,14 @@ fn inspect_manifest(
                 "{manifest}: `{name}` may not use `{used}` ({kind}); see {TABLE}"
             ));
         }
+        // Tests may do what the room may not: they are not shipped.
         if kind != "dev-dependencies" && PURE.contains(&name) && used == SYSTEM_CALLS {
             complaints.push(format!(
                 "{manifest}: `{name}` is a pure room and may not use `{used}`"
             ));
         }
     }
+    // Without this line a crate silently has cargo's own lints and not the house's.
     if table
         .get("lints")
         .and_then(|lints| lints.get("workspace"))

@@ -80,6 +80,7 @@ fn differences(page: &str, samples: &str) -> Vec<String> {
             None => found.push(format!("`{name}`: there is no type `{kind}`")),
         }
     }
+    // Both directions: a metric that is not described cannot be used, and one that is described and gone breaks an operator's alarm in silence.
     let missing = known.difference(&described);
     found.extend(missing.map(|sample| format!("add the family of `{sample}`")));
     let gone = described.difference(&known);
@@ -99,6 +100,7 @@ fn expanded(name: &str, kind: &str, labels: &[&str]) -> Option<Vec<String>> {
     };
     Some(match kind {
         "gauge" => vec![sample("", &[])],
+        // OpenMetrics adds the ending; the page has the family's name, as the registry does.
         "counter" => vec![sample("_total", &[])],
         "info" => vec![sample("_info", &[])],
         "histogram" => vec![

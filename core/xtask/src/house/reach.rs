@@ -47,6 +47,7 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
     findings.complaints.extend(complaints(&bars, &uses));
     for name in bars.iter().flat_map(|bar| &bar.barred) {
         if !known.contains(name) {
+            // A mention, since a crate that is not there is not reached either. But a name that is misspelled would bar nothing.
             findings.mentions.push(format!(
                 "{TABLE}: `{name}` is barred and not in Cargo.lock; is it spelled as its package is?"
             ));
@@ -78,6 +79,7 @@ fn complaints(bars: &[Bar], uses: &Uses) -> Vec<String> {
 fn way(room: &str, barred: &str, uses: &Uses) -> Option<Vec<String>> {
     let mut waiting = VecDeque::from([vec![room.to_string()]]);
     let mut seen = BTreeSet::from([room.to_string()]);
+    // Breadth first, because the shortest way is the one that explains the complaint.
     // Ends: each crate waits once.
     while let Some(way) = waiting.pop_front() {
         for next in uses.get(way.last()?).into_iter().flatten() {

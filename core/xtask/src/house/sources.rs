@@ -91,6 +91,7 @@ fn unsafe_outside(name: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut complaints = Vec::new();
+    // `forbid` at the root cannot be undone by an attribute further down, which `deny` could.
     let root = name.ends_with("src/lib.rs")
         || name.ends_with("src/main.rs")
         || name.contains("/src/bin/") && !name.contains("/src/bin/mod");
@@ -125,6 +126,7 @@ fn unsafe_without_reason(name: &str, text: &str) -> Vec<String> {
     code_lines(text)
         .filter(|(_, line)| line.contains("unsafe {") || line.contains("unsafe impl"))
         .filter(|(index, _)| {
+            // The two sentences may be of several lines each, and still have to be in sight of the block.
             let above = lines[index.saturating_sub(12)..=*index].join("\n");
             !(above.contains("// NEEDED:") && above.contains("// SOUND:"))
         })

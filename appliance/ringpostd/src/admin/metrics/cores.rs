@@ -30,6 +30,7 @@ impl Metrics {
             "Reports the number of jobs over more than 64 KiB that wait for a thread.",
             workers::waiting() as u64,
         );
+        // Used and limit side by side, by the same budgets that sessions draw from: how near a box is to 4xx can be read without knowing its plan.
         let Some(memory) = &lists.memory else { return };
         let budgets = [
             (
@@ -45,6 +46,7 @@ impl Metrics {
             (
                 "send",
                 "pieces of messages that wait for clients, and compressed connections",
+                // One share of the plan, kept as two budgets so that compressed connections cannot take what plain ones need.
                 vec![&memory.sending, &memory.compressing],
             ),
         ];

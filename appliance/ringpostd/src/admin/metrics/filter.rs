@@ -7,6 +7,7 @@ use crate::admin::shared::Admin;
 
 impl Admin {
     pub(super) fn write_filter(&self, page: &mut Page) {
+        // A node without storage runs no scripts and has no such series.
         let Some(counters) = self.metrics().filter() else {
             return;
         };

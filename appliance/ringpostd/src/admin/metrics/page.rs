@@ -76,6 +76,7 @@ impl Page {
         self.family(name, help, MetricType::Info, vec![(labels, Value::Info)]);
     }
 
+    /// The registry is made for each page. `prometheus-client` would rather own the counters; ours belong to cores and are only read here.
     fn family(&mut self, name: &str, help: &str, kind: MetricType, samples: Vec<(Labels, Value)>) {
         self.0.register(name, help, Samples { kind, samples });
     }
@@ -120,6 +121,7 @@ impl EncodeMetric for Samples {
                 Value::Seconds(value) => encoder.encode_gauge(value)?,
                 Value::Durations(histogram) => {
                     let bounds = BOUNDS_US.iter().map(|us| seconds_of(*us));
+                    // The last bucket has no bound: one that took longer than all others must not vanish from the count.
                     let bounds = bounds.chain([f64::INFINITY]);
                     let buckets: Vec<(f64, u64)> = bounds.zip(histogram.counts).collect();
                     let (sum, count) = (seconds_of(histogram.sum_us), histogram.count());

@@ -59,6 +59,7 @@ impl Admin {
 
     pub(super) fn write_incidents(&self, page: &mut Page) {
         let all = incident::list(&self.plan().state);
+        // From the file and not from a counter: most incidents end the process that would have counted them.
         let times = |kind| -> u64 {
             let of_kind = all.iter().filter(|incident| incident.kind == kind);
             of_kind.map(|incident| incident.times).sum()
@@ -85,6 +86,7 @@ impl Admin {
             "ringpost_certificate_left_seconds",
             "Reports the time until each TLS certificate in use expires, in seconds; 0 means that it has expired.",
             sources.into_iter().filter_map(|source| {
+                // Beside the date itself, because an alarm by seconds left needs no clock of the monitoring system.
                 let left = certificate::ends_s(&source.chain)? - now_s;
                 Some((vec![("certificate", source.name)], left.max(0).cast_unsigned()))
             }),

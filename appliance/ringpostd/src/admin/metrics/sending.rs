@@ -93,6 +93,7 @@ impl Admin {
         for (name, help, of) in gauges {
             page.gauge(name, help, sum(of));
         }
+        // Counters of this core's sender above, figures of the queue on the storage thread below: with storage away the former are shown.
         self.write_sources(page);
         let queue = self.outgoing(async |outgoing| {
             let queue = outgoing.queue();

@@ -7,6 +7,7 @@ impl Admin {
     /// Nothing but `ringpost_spool_taking` where there is no spool.
     pub(super) fn write_spool(&self, page: &mut Page) {
         let spool = self.spool();
+        // This one is always there: an alarm on it must also hear of a spool that did not open.
         let taking = spool.is_ok_and(|spool| spool.trouble().is_none());
         page.gauge(
             "ringpost_spool_taking",

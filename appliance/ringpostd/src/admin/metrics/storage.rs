@@ -8,6 +8,7 @@ use crate::admin::legs;
 use crate::admin::shared::volume_of;
 
 /// The states of `ringpost_leg`, each with a sample for each leg.
+// All states of every leg, with 0 for those that it is not in: an alarm on `failed == 1` then works before the first failure.
 const LEG_STATES: [&str; 9] = [
     "in_sync",
     legs::FAILING,
@@ -40,6 +41,7 @@ pub(super) struct Storage {
 impl Storage {
     pub(super) fn read(mailboxes: &mailbox::Mailboxes) -> Storage {
         let volume = volume_of(mailboxes);
+        // By the number of the state: the order here is that of `volume::SegmentState`.
         let mut segments = [0; 4];
         for segment in volume.segments() {
             segments[segment.state as usize] += 1;
@@ -63,6 +65,7 @@ impl Storage {
 
     pub(super) fn write(&self, page: &mut Page) {
         let scrub = &self.scrub;
+        // A clock before 1970 shows as "never".
         let unix = |seconds: i64| u64::try_from(seconds).unwrap_or(0);
         let gauges = [
             (

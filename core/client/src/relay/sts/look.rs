@@ -19,6 +19,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let Some((desk, name)) = self.sts.as_ref().zip(name_of(domain)) else {
             return Ok(Found::default());
         };
+        // One look at a domain at a time. A hundred messages for it would otherwise fetch its policy a hundred times.
         let _turn = desk.turn(&name).await;
         let now_unix_s = self.unix_now().0;
         let kept = self.kept(&name).await?;
@@ -41,6 +42,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let (mut fault, mut may_fetch, mut is_doubted) = (None, true, false);
         if let Some(known) = desk.known.borrow().get(&name) {
             fault = known.fault.clone();
+            // A domain whose web server fails is not asked again with each message.
             may_fetch = now.since_us(known.tried) >= STS_AGAIN.as_micros() as u64;
             is_doubted = known.doubted;
         }

@@ -25,6 +25,8 @@ impl Person {
         for fetched in &answer.fetched {
             let known = fetched.uid.and_then(|uid| letters.get(&uid));
             if let (Some(letter), Some(flags)) = (known, fetched.flags)
+                // Flags that nobody else may change are exactly those that were stored last; of shared folders the model knows less, and `may_vanish` says
+                // of which letters.
                 && letter.flags != flags
             {
                 return Err(Trouble::Wrong(format!(
@@ -38,6 +40,7 @@ impl Person {
                 .iter()
                 .any(|fetched| fetched.uid == Some(*uid))
         };
+        // What must be there is demanded; what is there beyond it may have come since.
         let mut stay = letters
             .iter()
             .filter(|(_, letter)| !account.may_vanish(letter));
@@ -77,6 +80,7 @@ impl Person {
         };
         let line = format!("UID FETCH {uid} BODY[]");
         let flags = SystemFlags::SEEN;
+        // Reading a body stores \Seen, so it counts as a change of this session from the moment that it is asked.
         let operation = Operation::Store {
             folder,
             uids: vec![uid],
@@ -209,6 +213,7 @@ impl Person {
             Some((messages, next)) if account.is_shared() => {
                 messages >= stay.count() && next > newest
             }
+            // INBOX gets mail by itself, so only a lower bound is known. Other folders are this person's alone, and the count is exact.
             Some((messages, next)) if name == INBOX => messages >= letters.len() && next > newest,
             Some((messages, next)) => messages == letters.len() && next > newest,
             None => false,

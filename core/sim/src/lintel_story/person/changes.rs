@@ -21,6 +21,7 @@ impl Person {
         let answer = talk.command_with(line, literal, numbers).await?;
         if !answer.is_ok {
             // It was refused whole, and the session goes on.
+            // The one refusal that says for certain that nothing happened. After any other the outcome is open, and the session is given up.
             if answer.text.contains("[OVERQUOTA]") {
                 self.account().pending = None;
                 return Ok(answer);
@@ -30,6 +31,7 @@ impl Person {
         let wrong = |why: &str| Trouble::Wrong(format!("{line}: {why} in {}", answer.text));
         let uids: Vec<(u32, u32)> = match &operation {
             Operation::Append { .. } => {
+                // UIDPLUS is what makes the model exact: without it the new letter would have to be searched for.
                 let code = answer.code("APPENDUID");
                 let uid = code.and_then(|words| words.get(1)?.parse().ok());
                 vec![(0, uid.ok_or_else(|| wrong("no APPENDUID"))?)]
@@ -114,6 +116,7 @@ impl Person {
         // Not to INBOX: what comes there unasked is an arrival.
         let to = NAMES[self.rng.usize(1..NAMES.len())];
         let mut token = self.tokens.get();
+        // Numbers are dealt out among the accounts, so that a letter which turns up in the wrong one is recognised.
         while !self.account().owns(token) {
             token += 1;
         }
@@ -138,6 +141,7 @@ impl Person {
             .iter()
             .filter_map(deleted)
             .collect();
+        // This session was not shown all of them yet, and may then not be shown the expunge of them either.
         if !uids.iter().all(|uid| self.shows(talk, *uid)) {
             return Ok(false);
         }
