@@ -180,7 +180,9 @@ impl Plan {
         if scanning.calls > 0 {
             fixed.push(descriptors::scanning(scanning.calls));
         }
-        if !has_storage {
+        if settings.is_front() {
+            fixed.push(descriptors::watching(settings.front.storage.len()));
+        } else if !has_storage {
             fixed.push(descriptors::handing(handing_threads(settings, &cores)));
         }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
@@ -191,6 +193,9 @@ impl Plan {
         let mut lines = memory::with_spool(lines, message_bytes_max, spool.as_ref());
         if !has_storage {
             lines.retain(|line| !memory::ELSEWHERE.contains(&line.what.as_str()));
+        }
+        if settings.is_front() {
+            lines = memory::of_front(lines, &listeners, settings.front.storage.len());
         }
         lines.extend(apart);
         memory::check(&lines, allowance.total, machine, profile)?;
@@ -299,7 +304,7 @@ fn handing_threads(settings: &Settings, cores: &[CorePlan]) -> u64 {
 
 /// What it takes that zones are on several machines.
 fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
-    let inbound = !settings.runs(Zone::Storage);
+    let inbound = !settings.runs(Zone::Storage) && !settings.is_front();
     let threads = inbound.then(|| handing_threads(settings, cores));
     memory::apart(threads, !settings.listen.recipients.is_empty())
 }
@@ -371,6 +376,11 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
             Service::Recipients,
             &listen.recipients,
             allowance.zone_connections,
+        ),
+        (
+            Service::ZoneClient,
+            &listen.zone_client,
+            allowance.zone_client_connections,
         ),
     ];
     every

@@ -31,7 +31,7 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, cores, door, events, listen, notify, peers, quarantine, reports,
+    apart, audit, certificate, cores, door, events, front, listen, notify, peers, quarantine, reports,
     spool, trace,
 };
 
@@ -184,6 +184,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         reports: Reports::new(&plan, tallies, authorities),
         proxies,
         afar: afar.clone(),
+        front: front::nodes(&plan.zones, &plan.state)?,
         table: inbound::afar::serve::Made::default(),
         peers,
         scan: Arc::new(settings.scan.clone()),

@@ -23,6 +23,8 @@ use crate::session_host::SessionHost;
 use crate::stop::Stop;
 use crate::tls::TlsFacts;
 
+mod duplex;
+
 /// One direction.
 struct Pipe {
     bytes: VecDeque<u8>,
@@ -128,6 +130,9 @@ pub struct MemoryConnection {
     broken: Option<ConnectionFault>,
     /// A connection that was dialled counts among them for as long as it lives.
     pub(crate) slot: Option<Slot>,
+    /// What is on its way out (`Duplex`), and how much one read takes.
+    leaving: Vec<u8>,
+    read_bytes_max: usize,
 }
 
 /// The other end. Dropped, it is a peer that vanished: it sends nothing more and reads nothing.
@@ -171,6 +176,8 @@ pub fn connect(
         due: host.now().after_us(span.as_micros() as u64),
         broken: None,
         slot: None,
+        leaving: Vec::new(),
+        read_bytes_max: READ_BYTES_MIN,
     };
     (connection, MemoryPeer { shared, bell })
 }
