@@ -154,10 +154,18 @@ pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
     };
     let lets_in = move |client| !banned.is_banned(client, now.now());
     let door = Door::new(host, offer, Arc::new(lets_in));
-    let imap = Rc::new(imap::Settings {
+    let mut imap = imap::Settings {
         tls: None,
         ..doors::imap_settings(serving)
-    });
+    };
+    // Whoever logs in next may be another node's: a front asks only once where a session goes.
+    let here = imap::Hide {
+        client: None,
+        account: None,
+        capabilities: vec!["UNAUTHENTICATE".into()],
+    };
+    imap.hide = imap.hide.iter().cloned().chain([here]).collect();
+    let imap = Rc::new(imap);
     let pop3 = Rc::new(pop3::Settings {
         tls: None,
         login_on_loopback: false,
