@@ -52,10 +52,10 @@ impl Settings {
         }
         for (index, node) in nodes.iter().enumerate() {
             crate::site::check_host("front.storage.name", &node.name)?;
-            if nodes[..index].iter().any(|other| other.address == node.address) {
+            if nodes[..index].iter().any(|other| other.address == node.address || other.name == node.name) {
                 return Err(format!(
-                    "front.storage: {} is named twice: write each storage node once",
-                    node.address
+                    "front.storage: {} ({}) is named twice: write each storage node once",
+                    node.address, node.name
                 ));
             }
         }

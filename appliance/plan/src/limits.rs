@@ -162,7 +162,7 @@ pub const HANDING_CONNECTIONS: u64 = 64;
 /// One of them, with a piece of content on its way out.
 pub const HANDING_CONNECTION_BYTES: u64 = 384 * KIB as u64;
 /// A session that a front passes on, at work (`client::front::limits::SESSION_BYTES`), and the client's session before the login.
-pub const FRONT_SESSION_BYTES: u64 = (136 + 24) * KIB as u64;
+pub const FRONT_SESSION_BYTES: u64 = (168 + 24) * KIB as u64;
 /// Sessions that fronts pass on, as a storage node counts them: of POP3, which cost most of those that there are many of.
 pub const ZONE_CLIENT_CONNECTION_BYTES: u64 = POP3_CONNECTION_BYTES;
 /// As many as there are of IMAP.

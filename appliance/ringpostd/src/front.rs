@@ -32,7 +32,7 @@ fn table_file(name: &str) -> String {
     format!("recipients-{name}")
 }
 
-/// What the cores of a front share; `None`: this node is none. The tables of the last run are taken, where there are any.
+/// What the cores of a front share; `None`: this node is not one. The tables of the last run are taken, where there are any.
 pub fn nodes(zones: &ZonesPlan, state: &Path) -> Result<Option<Nodes>, Misfit> {
     if zones.front.is_empty() {
         return Ok(None);
@@ -96,7 +96,7 @@ pub struct Fronts {
 }
 
 impl Fronts {
-    /// `None`: this node is none.
+    /// `None`: this node is not one.
     pub fn new(core: &Core, serving: &Serving) -> Option<Fronts> {
         let nodes = serving.front.clone()?;
         // The listeners bound the clients, each of which has one at a time.
@@ -158,7 +158,7 @@ pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
         tls: None,
         ..doors::imap_settings(serving)
     };
-    // Whoever logs in next may be another node's: a front asks only once where a session goes.
+    // A person who logs in next in the same session may be another node's, and a front asks once where a session goes.
     let here = imap::Hide {
         client: None,
         account: None,

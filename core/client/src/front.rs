@@ -18,7 +18,7 @@
 //! **Trouble is never a wrong password.** A storage node that is away, hangs or makes no sense is NO [UNAVAILABLE], -ERR [SYS/TEMP], NO (TRYLATER) or 454.
 //!
 //! **No binding.** SCRAM-SHA-256-PLUS would bind to the front's TLS, which the storage node does not see. Neither the front nor the storage node's session for it
-//! offers it, so a client that could bind and says `y` is right, and is no downgrade (RFC 5802 §6).
+//! offers it, so a client that could bind and says `y` is right, and is not a downgrade (RFC 5802 §6).
 //!
 //! **Bounds.** Before the login, those of the sessions; during it, one line at a time; after it, `limits::SESSION_BYTES`. Each wait has its end.
 //!
@@ -38,6 +38,7 @@ pub mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use inbound::afar::Caller;
 use runtime::{Accepted, ConnectionFault, Dial, Duplex, SessionHost};
@@ -135,7 +136,7 @@ where
         settings: &Settings,
         client: &mut (impl Accepted + Duplex),
     ) -> Result<Vec<u8>, ConnectionFault> {
-        client.deadline(SILENCE_BEFORE_LOGIN_MAX + SILENCE_GRACE);
+        client.deadline(silence(settings.protocol) + SILENCE_GRACE);
         let mut out = Vec::new();
         let manner = Manner {
             tls_offered: settings.tls.is_some(),
@@ -152,7 +153,8 @@ where
                 Step::Wait => {
                     flush(&mut out, client).await?;
                     tongue.rest();
-                    self.receive(client, tongue.input()).await?;
+                    let silence = silence(settings.protocol);
+                    self.receive(client, tongue.input(), silence).await?;
                     continue;
                 }
                 Step::Flush => {
@@ -197,11 +199,12 @@ where
         &self,
         client: &mut (impl Accepted + Duplex),
         into: &mut Vec<u8>,
+        silence: Duration,
     ) -> Result<(), ConnectionFault> {
         tokio::select! {
             biased;
             received = client.receive(into) => received.map(|_| ()),
-            () = self.host.sleep(SILENCE_BEFORE_LOGIN_MAX) => Err(ConnectionFault::TimedOut),
+            () = self.host.sleep(silence) => Err(ConnectionFault::TimedOut),
         }
     }
 
@@ -336,7 +339,7 @@ where
             if input.len() > LINE_BYTES_MAX {
                 return Err(ConnectionFault::Closed);
             }
-            self.receive(client, input).await?;
+            self.receive(client, input, silence(speech.protocol)).await?;
         }
     }
 
@@ -372,6 +375,14 @@ where
                 Ok(words(Why::NodeGone, at_line))
             }
         }
+    }
+}
+
+/// How long a client may say nothing before its login.
+fn silence(protocol: Protocol) -> Duration {
+    match protocol {
+        Protocol::Submission => SILENCE_OF_SENDER_MAX,
+        Protocol::Imap | Protocol::Pop3 | Protocol::Sieve => SILENCE_BEFORE_LOGIN_MAX,
     }
 }
 

@@ -376,6 +376,7 @@ impl Connection for MemoryConnection {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
+        self.send_leaving().await?;
         for chunk in bytes.chunks(WRITE_BYTES_MAX) {
             self.restart_clock();
             self.write(chunk).await?;
@@ -386,6 +387,9 @@ impl Connection for MemoryConnection {
 
     async fn close(mut self) {
         self.span = LINGER;
+        if self.send_leaving().await.is_err() {
+            return;
+        }
         self.restart_clock();
         self.shared.borrow_mut().down.ended = true;
         self.bell.ring();

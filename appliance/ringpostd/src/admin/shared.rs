@@ -68,7 +68,7 @@ struct Shared {
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
     afar: Option<afar::Settings>,
-    /// Storage nodes that people are passed on to; `None`: this node is no front.
+    /// Storage nodes that people are passed on to; `None`: this node is not a front.
     front: Option<Nodes>,
     /// What other nodes are shown; `None`: there are none.
     own: Option<Arc<Own>>,
@@ -168,7 +168,7 @@ impl Admin {
         self.shared.afar.as_ref()
     }
 
-    /// `None`: this node is no front.
+    /// `None`: this node is not a front.
     pub(crate) fn front(&self) -> Option<&Nodes> {
         self.shared.front.as_ref()
     }

@@ -10,8 +10,10 @@ pub const GREETING_MAX: Duration = Duration::from_secs(10);
 pub const VERDICT_MAX: Duration = Duration::from_secs(90);
 /// A front that connected says within this what it wants.
 pub const PREFACE_MAX: Duration = Duration::from_secs(10);
-/// A client has this long for each line before its login, as without a front.
+/// A client has this long for each line before its login, as without a front, …
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
+/// … and for submission (RFC 5321 §4.5.3.2.7).
+pub const SILENCE_OF_SENDER_MAX: Duration = Duration::from_secs(300);
 /// A session in which neither side says anything ends. Longer than each protocol's own limit, which the storage node holds the client to.
 pub const SILENCE_MAX: Duration = Duration::from_secs(35 * 60);
 /// A side that takes none of what is sent to it for so long is gone.
@@ -23,9 +25,10 @@ pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(60);
 
 /// One read of either side, and so what waits for the other.
 pub const PASS_BYTES: usize = 16 * 1_024;
-/// A session that is passed on, at work: two connections with TLS; for each direction a read, what was read and what is sent of it.
+/// A session that is passed on, at work: two connections with TLS; for each direction a read, what was read (with what TLS had
+/// of a record), and what is sent of it.
 pub const SESSION_BYTES: usize =
-    2 * (CONNECTION_BYTES + TLS_BYTES) + 2 * 3 * PASS_BYTES;
+    2 * (CONNECTION_BYTES + TLS_BYTES) + 2 * 4 * PASS_BYTES;
 /// … and while it is idle: two read buffers and two connections.
 pub const IDLE_SESSION_BYTES: usize = 2 * (READ_BYTES_MIN + CONNECTION_BYTES + TLS_BYTES);
 

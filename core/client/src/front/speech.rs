@@ -7,7 +7,7 @@ use sasl::{Credentials, base64};
 
 use crate::login::audit::Protocol;
 
-/// What a front's session knows that the storage node's session is told.
+/// What the storage node's session gets of what the front's session knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Speech {
     pub protocol: Protocol,

@@ -6,7 +6,6 @@ mod log_in;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::Host;
 use bytes::Bytes;

@@ -270,7 +270,7 @@ impl Tongue {
         }
     }
 
-    /// What the storage node's session is told.
+    /// What the storage node's session gets to know.
     pub fn speech(&self) -> Speech {
         let protocol = self.protocol();
         let (tag, name) = match &self.session {

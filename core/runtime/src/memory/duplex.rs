@@ -69,9 +69,7 @@ impl Duplex for MemoryConnection {
     }
 
     async fn finish(&mut self) -> Result<(), ConnectionFault> {
-        let leaving = std::mem::take(&mut self.leaving);
-        self.restart_clock();
-        self.write(&leaving).await?;
+        self.send_leaving().await?;
         self.shared.borrow_mut().down.ended = true;
         self.bell.ring();
         Ok(())
@@ -79,6 +77,16 @@ impl Duplex for MemoryConnection {
 }
 
 impl MemoryConnection {
+    /// Waits until nothing is on its way out.
+    pub(super) async fn send_leaving(&mut self) -> Result<(), ConnectionFault> {
+        let leaving = std::mem::take(&mut self.leaving);
+        self.restart_clock();
+        match leaving.is_empty() {
+            true => Ok(()),
+            false => self.write(&leaving).await,
+        }
+    }
+
     /// Hands on what there is room for; `true`: nothing is left.
     fn put_leaving(&mut self) -> Result<bool, ConnectionFault> {
         let (put, over) = {

@@ -10,7 +10,7 @@ use super::{Labels, Page};
 use crate::admin::shared::Admin;
 
 impl Admin {
-    /// Nothing on a node that is no front.
+    /// Nothing on a node that is not a front.
     pub(super) fn write_front(&self, page: &mut Page) {
         let Some(nodes) = self.front() else { return };
         let labels = |node: &Node| -> Labels { vec![("node", node.name.to_str().into_owned())] };
