@@ -118,8 +118,16 @@ mod tests {
             trouble: String::new(),
         };
         let text = lines(std::slice::from_ref(&node));
-        assert!(text.contains("works") && text.contains("10 addresses"), "{text}");
-        let row: Vec<&str> = text.lines().nth(1).unwrap_or("").split_whitespace().collect();
+        assert!(
+            text.contains("works") && text.contains("10 addresses"),
+            "{text}"
+        );
+        let row: Vec<&str> = text
+            .lines()
+            .nth(1)
+            .unwrap_or("")
+            .split_whitespace()
+            .collect();
         assert_eq!(row[2..7], ["3", "9", "6", "7", "8"]);
         (node.up, node.why) = (false, "the connection was refused".into());
         (node.fresh, node.trouble) = (false, "no answer".into());

@@ -52,7 +52,10 @@ impl Settings {
         }
         for (index, node) in nodes.iter().enumerate() {
             crate::site::check_host("front.storage.name", &node.name)?;
-            if nodes[..index].iter().any(|other| other.address == node.address || other.name == node.name) {
+            if nodes[..index]
+                .iter()
+                .any(|other| other.address == node.address || other.name == node.name)
+            {
                 return Err(format!(
                     "front.storage: {} ({}) is named twice: write each storage node once",
                     node.address, node.name
@@ -97,7 +100,9 @@ mod tests {
 
     #[test]
     fn a_front_needs_no_volume() {
-        let other = NODE.replace("storage1", "storage2").replace("192.0.2.7", "192.0.2.8");
+        let other = NODE
+            .replace("storage1", "storage2")
+            .replace("192.0.2.7", "192.0.2.8");
         let settings = parse(&[FRONT, NODE, &other, PEERS]).expect("well-formed");
         assert!(settings.is_front() && settings.runs(Zone::Client));
         assert!(!settings.runs(Zone::Storage) && !settings.runs(Zone::Inbound));

@@ -31,8 +31,8 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, cores, door, events, front, listen, notify, peers, quarantine, reports,
-    spool, trace,
+    apart, audit, certificate, cores, door, events, front, listen, notify, peers, quarantine,
+    reports, spool, trace,
 };
 
 pub fn run() -> Result<(), Misfit> {

@@ -178,8 +178,12 @@ pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
     let rooms = Rc::new(rooms);
     Rc::new(move |connection| {
         let (door, rooms) = (door.clone(), rooms.clone());
-        let (imap, pop3, sieve, submission) =
-            (imap.clone(), pop3.clone(), sieve.clone(), submission.clone());
+        let (imap, pop3, sieve, submission) = (
+            imap.clone(),
+            pop3.clone(),
+            sieve.clone(),
+            submission.clone(),
+        );
         Box::pin(async move {
             let front = connection.peer();
             let Some((protocol, client)) = door.admit(connection).await else {

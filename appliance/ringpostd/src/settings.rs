@@ -220,7 +220,10 @@ mod tests {
     fn the_plan_counts_what_a_front_holds() {
         use client::front::limits as front;
         let before_login = 24 * 1_024;
-        assert_eq!(FRONT_SESSION_BYTES as usize, front::SESSION_BYTES + before_login);
+        assert_eq!(
+            FRONT_SESSION_BYTES as usize,
+            front::SESSION_BYTES + before_login
+        );
         assert!(before_login >= front::LINE_BYTES_MAX);
     }
 

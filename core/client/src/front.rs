@@ -233,7 +233,10 @@ where
             tls: client.tls().map(|tls| tls.version),
         };
         match self.greeted(node, session, &speech).await {
-            Ok(call) => self.decide(client, tongue, (index, call), &speech, login).await,
+            Ok(call) => {
+                self.decide(client, tongue, (index, call), &speech, login)
+                    .await
+            }
             Err(no) => self.no_call(node, no),
         }
     }
@@ -339,7 +342,8 @@ where
             if input.len() > LINE_BYTES_MAX {
                 return Err(ConnectionFault::Closed);
             }
-            self.receive(client, input, silence(speech.protocol)).await?;
+            self.receive(client, input, silence(speech.protocol))
+                .await?;
         }
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use client::front::Nodes;
 use client::login::Logins;
 use client::relay::Route;
 use door::Door;
-use client::front::Nodes;
 use inbound::afar;
 use inbound::spool::SpoolLane;
 use mailbox::{MailboxFault, Mailboxes};

@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ::admin::certificate;
+use ::admin::front::{FrontNodeLine, FrontSessions};
 use ::admin::limits::INCIDENTS_SHOWN;
 use ::admin::reply::{RecipientsLine, ServiceLine, Status, StorageNodeLine};
-use ::admin::front::{FrontNodeLine, FrontSessions};
 use client::front::{Node, Nodes};
 use client::login::audit::Protocol;
 use hardware::incident;

@@ -69,10 +69,7 @@ pub(super) async fn call<D: Dial>(
 }
 
 /// Asks what clients may be offered.
-pub(super) async fn offered<D: Dial>(
-    caller: &Caller<D>,
-    node: &Node,
-) -> Result<Offered, NoCall> {
+pub(super) async fn offered<D: Dial>(caller: &Caller<D>, node: &Node) -> Result<Offered, NoCall> {
     let mut call = open(caller, node).await?;
     let asked = async {
         call.say(Wanted::Offer.line().as_bytes()).await?;
@@ -84,10 +81,7 @@ pub(super) async fn offered<D: Dial>(
     Offered::parse(line).ok_or_else(|| NoCall::Fails("it is not a door for fronts".to_owned()))
 }
 
-async fn open<D: Dial>(
-    caller: &Caller<D>,
-    node: &Node,
-) -> Result<Call<D::Connection>, NoCall> {
+async fn open<D: Dial>(caller: &Caller<D>, node: &Node) -> Result<Call<D::Connection>, NoCall> {
     let connection = caller.connect(node.address, &node.name).await?;
     Ok(Call {
         connection,

@@ -27,8 +27,7 @@ pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(60);
 pub const PASS_BYTES: usize = 16 * 1_024;
 /// A session that is passed on, at work: two connections with TLS; for each direction a read, what was read (with what TLS had
 /// of a record), and what is sent of it.
-pub const SESSION_BYTES: usize =
-    2 * (CONNECTION_BYTES + TLS_BYTES) + 2 * 4 * PASS_BYTES;
+pub const SESSION_BYTES: usize = 2 * (CONNECTION_BYTES + TLS_BYTES) + 2 * 4 * PASS_BYTES;
 /// … and while it is idle: two read buffers and two connections.
 pub const IDLE_SESSION_BYTES: usize = 2 * (READ_BYTES_MIN + CONNECTION_BYTES + TLS_BYTES);
 

@@ -158,7 +158,11 @@ impl Nodes {
     /// Where `user` logs in. While a mailbox moves two tables may have it: a fresh one counts before an old one, then the order of the settings.
     pub(super) fn find(&self, user: &[u8], now: Time) -> Found {
         let user = String::from_utf8_lossy(user);
-        let said: Vec<Holds> = self.all.iter().map(|node| node.table.holds(&user, now)).collect();
+        let said: Vec<Holds> = self
+            .all
+            .iter()
+            .map(|node| node.table.holds(&user, now))
+            .collect();
         let first = |what: Holds| said.iter().position(|said| *said == what);
         if let Some(index) = first(Holds::Account).or_else(|| first(Holds::Perhaps)) {
             return Found::Node(index);
@@ -172,7 +176,10 @@ impl Nodes {
 
     /// What clients are offered before it is known who they are: what every node offers that has answered. `None`: none has.
     pub(super) fn offered(&self) -> Option<Offered> {
-        let mut all = self.all.iter().filter_map(|node| node.locked().offered.clone());
+        let mut all = self
+            .all
+            .iter()
+            .filter_map(|node| node.locked().offered.clone());
         let first = all.next()?;
         Some(all.fold(first, |sum, next| sum.and(&next)))
     }

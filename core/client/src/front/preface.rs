@@ -178,7 +178,10 @@ mod tests {
         let other = Offered::parse(b"OFFER scram=0 size=20 sieve=reject,vacation");
         let (one, other) = (one.expect("well-formed"), other.expect("well-formed"));
         let line = one.line();
-        assert_eq!(Offered::parse(line.trim_end().as_bytes()), Some(one.clone()));
+        assert_eq!(
+            Offered::parse(line.trim_end().as_bytes()),
+            Some(one.clone())
+        );
         let both = one.and(&other);
         assert_eq!(both.line(), "OFFER scram=0 size=10 sieve=reject\r\n");
         let none = Offered::parse(b"OFFER scram=1 size=1 sieve=").expect("well-formed");

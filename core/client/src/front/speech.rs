@@ -230,7 +230,12 @@ mod tests {
         let words = asked.map(Option::unwrap_or_default);
         assert_eq!(
             words,
-            ["front ID (\"name\" \"client\")\r\n", "", "EHLO cl\"ient\r\n", ""]
+            [
+                "front ID (\"name\" \"client\")\r\n",
+                "",
+                "EHLO cl\"ient\r\n",
+                ""
+            ]
         );
     }
 
@@ -238,8 +243,16 @@ mod tests {
     fn a_wrong_password_is_refused_and_trouble_is_put_off() {
         let verdict = |protocol, line: &str| speech(protocol).verdict(line.as_bytes());
         for (protocol, line, heard) in [
-            (Protocol::Imap, "a1 OK [CAPABILITY IMAP4rev1] in\r\n", Heard::Done),
-            (Protocol::Imap, "a1 NO [AUTHENTICATIONFAILED] x\r\n", Heard::Refused),
+            (
+                Protocol::Imap,
+                "a1 OK [CAPABILITY IMAP4rev1] in\r\n",
+                Heard::Done,
+            ),
+            (
+                Protocol::Imap,
+                "a1 NO [AUTHENTICATIONFAILED] x\r\n",
+                Heard::Refused,
+            ),
             (Protocol::Imap, "a1 BAD x\r\n", Heard::Refused),
             (Protocol::Imap, "a1 NO [UNAVAILABLE] x\r\n", Heard::Later),
             (Protocol::Imap, "* OK x\r\n", Heard::More),

@@ -120,7 +120,10 @@ impl Tongue {
                 Session::Pop3(Box::new(session))
             }
             Protocol::Sieve => {
-                let sieve = manner.offered.as_ref().map(|offered| offered.sieve.join(" "));
+                let sieve = manner
+                    .offered
+                    .as_ref()
+                    .map(|offered| offered.sieve.join(" "));
                 let policy = managesieve::Policy {
                     tls_offered,
                     login_without_tls,
@@ -139,8 +142,9 @@ impl Tongue {
                     service: smtp::Service::Submission { login_without_tls },
                     hostname: manner.hostname.clone(),
                     limits: smtp::Limits {
-                        message_bytes_max: offered
-                            .map_or(manner.message_bytes_max, |offered| offered.message_bytes_max),
+                        message_bytes_max: offered.map_or(manner.message_bytes_max, |offered| {
+                            offered.message_bytes_max
+                        }),
                         ..smtp::Limits::default()
                     },
                     tls_available: tls_offered,
@@ -338,7 +342,9 @@ pub(super) fn last_words(protocol: Protocol, why: Why) -> Vec<u8> {
             Why::Banned => {
                 b"* BYE Too many failures from your address, try again later\r\n".to_vec()
             }
-            Why::NodeGone => b"* BYE [UNAVAILABLE] The mailbox cannot be reached, connect again\r\n".to_vec(),
+            Why::NodeGone => {
+                b"* BYE [UNAVAILABLE] The mailbox cannot be reached, connect again\r\n".to_vec()
+            }
         },
         // RFC 1939 §3: a server that gives up a session says nothing.
         Protocol::Pop3 => match why {

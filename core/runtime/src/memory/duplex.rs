@@ -25,10 +25,7 @@ impl Duplex for MemoryConnection {
         Ok(())
     }
 
-    async fn moves(
-        &mut self,
-        mut into: Option<&mut Vec<u8>>,
-    ) -> Result<Moved, ConnectionFault> {
+    async fn moves(&mut self, mut into: Option<&mut Vec<u8>>) -> Result<Moved, ConnectionFault> {
         let (stop, host) = (self.stop.clone(), SessionHost::on(self.host.clone()));
         let silent = async {
             stop.requested().await;
@@ -92,7 +89,11 @@ impl MemoryConnection {
         let (put, over) = {
             let mut shared = self.shared.borrow_mut();
             let over = shared.reset || shared.down.unread;
-            let put = if over { 0 } else { shared.down.put(&self.leaving) };
+            let put = if over {
+                0
+            } else {
+                shared.down.put(&self.leaving)
+            };
             (put, over)
         };
         if over {

@@ -50,10 +50,7 @@ impl Duplex for TcpConnection {
         Ok(())
     }
 
-    async fn moves(
-        &mut self,
-        mut into: Option<&mut Vec<u8>>,
-    ) -> Result<Moved, ConnectionFault> {
+    async fn moves(&mut self, mut into: Option<&mut Vec<u8>>) -> Result<Moved, ConnectionFault> {
         if let (Some(tls), Some(into)) = (&mut self.tls, &mut into) {
             let rest = tls.take_rest(into);
             if rest > 0 {
@@ -174,7 +171,9 @@ impl Future for Either<'_> {
                 None => Ok(Ready::Written(result)),
             });
         }
-        if this.reads && let Some((result, buffer)) = polled(&mut connection.reading, context) {
+        if this.reads
+            && let Some((result, buffer)) = polled(&mut connection.reading, context)
+        {
             return Poll::Ready(match connection.broken {
                 Some(fault) => Err(fault),
                 None => Ok(Ready::Read(result, buffer)),

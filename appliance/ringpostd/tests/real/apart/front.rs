@@ -145,7 +145,9 @@ fn log_in(front: &Home, user: &str, password: &str) -> String {
 /// A session in INBOX.
 fn session(front: &Home, user: &str) -> Lines<TcpStream> {
     let mut client = plain(front.imap());
-    client.send(&format!("a LOGIN {user} \"{SECRET}\"\r\nb SELECT INBOX\r\n"));
+    client.send(&format!(
+        "a LOGIN {user} \"{SECRET}\"\r\nb SELECT INBOX\r\n"
+    ));
     assert!(client.until("a ").starts_with("a OK"));
     assert!(client.until("b ").starts_with("b OK"));
     client
@@ -245,22 +247,40 @@ fn two_storage_nodes_are_one_server_by_every_protocol() {
             assert!(protocols.contains(&protocol), "{protocols:?}");
         }
         let outcomes = lines.iter().filter(of);
-        assert!(outcomes.clone().any(|line| line["outcome"] == "wrong password"));
+        assert!(
+            outcomes
+                .clone()
+                .any(|line| line["outcome"] == "wrong password")
+        );
     }
     let status = front.ctl_ok(&["status"]);
-    for part in ["storage1.example.org", "storage2.example.org", "works", "table of recipients of"] {
+    for part in [
+        "storage1.example.org",
+        "storage2.example.org",
+        "works",
+        "table of recipients of",
+    ] {
         assert!(status.contains(part), "{status}");
     }
     let known = json(front, &["status"]);
     assert_eq!(known["front"].as_array().map(Vec::len), Some(2));
     assert_eq!(known["serving"], true);
     let metrics = front.ctl_ok(&["metrics"]);
-    let has = |sample: &str| assert!(metrics.lines().any(|line| line.starts_with(sample)), "{metrics}");
+    let has = |sample: &str| {
+        assert!(
+            metrics.lines().any(|line| line.starts_with(sample)),
+            "{metrics}"
+        )
+    };
     has("ringpost_front_node_up{node=\"storage1.example.org\"} 1");
     has("ringpost_front_sessions_total{node=\"storage2.example.org\",protocol=\"imap\"} ");
     has("ringpost_front_failures_total{node=\"storage1.example.org\",outcome=\"refused\"} ");
     let refused = front.ctl(&["account", "list"]);
-    assert!(said(&refused).contains("has no storage"), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("has no storage"),
+        "{}",
+        said(&refused)
+    );
 }
 
 #[test]
@@ -297,7 +317,10 @@ fn a_storage_node_that_is_killed_or_hangs_puts_off_its_own_people_alone() {
         let answer = log_in(&world.front, ALICE, SECRET);
         assert!(answer.starts_with(PUT_OFF), "{answer}");
         let wrong = log_in(&world.front, ALICE, "wrong");
-        assert!(wrong.starts_with(PUT_OFF), "nothing is said of the password: {wrong}");
+        assert!(
+            wrong.starts_with(PUT_OFF),
+            "nothing is said of the password: {wrong}"
+        );
         let answer = log_in(&world.front, BOB, SECRET);
         assert!(answer.starts_with("a OK"), "{answer}");
     };
@@ -309,7 +332,10 @@ fn a_storage_node_that_is_killed_or_hangs_puts_off_its_own_people_alone() {
     post.send("EHLO c.example.net\r\nAUTH PLAIN AGFsaWNlQGV4YW1wbGUuY29tAGEgc2VjcmV0\r\n");
     post.until("454 ");
     let status = world.front.ctl_ok(&["status"]);
-    assert!(status.contains("failed: ") && status.contains("ALARM"), "{status}");
+    assert!(
+        status.contains("failed: ") && status.contains("ALARM"),
+        "{status}"
+    );
     // It may be an account of the node that is away.
     until(
         "the table grows old",
@@ -341,12 +367,18 @@ fn wrong_passwords_are_those_of_the_person_s_address_and_scram_is_passed_on() {
             return format!("not offered: {greeting}");
         }
         assert!(!greeting.contains("PLUS"), "{greeting}");
-        lines.send(&format!("a AUTHENTICATE SCRAM-SHA-256 {}\r\n", client.first()));
+        lines.send(&format!(
+            "a AUTHENTICATE SCRAM-SHA-256 {}\r\n",
+            client.first()
+        ));
         let challenge = lines.line();
         let Some(challenge) = challenge.strip_prefix("+ ") else {
             return challenge;
         };
-        lines.send(&format!("{}\r\n", client.last(challenge).expect("a challenge")));
+        lines.send(&format!(
+            "{}\r\n",
+            client.last(challenge).expect("a challenge")
+        ));
         assert!(lines.line().starts_with("+ "), "the server's own proof");
         lines.send("\r\nb SELECT INBOX\r\n");
         let answer = lines.line();
@@ -361,7 +393,10 @@ fn wrong_passwords_are_those_of_the_person_s_address_and_scram_is_passed_on() {
         let mut lines = elsewhere(front, "198.51.100.7");
         lines.send(&format!("a LOGIN {ALICE} wrong\r\n"));
         let answer = lines.until("a ");
-        assert!(answer.starts_with("a NO [AUTHENTICATIONFAILED]"), "{answer}");
+        assert!(
+            answer.starts_with("a NO [AUTHENTICATIONFAILED]"),
+            "{answer}"
+        );
     }
     for home in [storage_node, front] {
         let bans = home.ctl_ok(&["--json", "ban", "list"]);
@@ -403,7 +438,9 @@ fn without_a_certificate_that_is_let_in_a_front_passes_nobody_on() {
     assert!(status.contains("not confirmed since the start"), "{status}");
     // Without TLS the door says nothing.
     let mut stream = connect(storage.at(DOOR));
-    stream.write_all(b"FRONT imap 192.0.2.1:1 none\r\n").expect("sent");
+    stream
+        .write_all(b"FRONT imap 192.0.2.1:1 none\r\n")
+        .expect("sent");
     let mut heard = Vec::new();
     let _ = stream.read_to_end(&mut heard);
     let text = String::from_utf8_lossy(&heard);

@@ -26,7 +26,10 @@ fn a_node_that_breaks_off_costs_a_bye_behind_what_it_said() {
     type Break = fn(&MemoryPeer);
     let breaks: [Break; 2] = [MemoryPeer::cut, MemoryPeer::reset];
     for (index, broken) in breaks.into_iter().enumerate() {
-        for (said, words) in [("* 1 EXISTS\r\n", GONE), ("* 1 FETCH (BODY[] {9}\r\nab", "")] {
+        for (said, words) in [
+            ("* 1 EXISTS\r\n", GONE),
+            ("* 1 FETCH (BODY[] {9}\r\nab", ""),
+        ] {
             let world = World::new();
             world.run(Protocol::Imap, async |mut client| {
                 let node = passed_on(&world, &mut client).await;
@@ -141,7 +144,9 @@ fn both_directions_go_on_at_once_and_nothing_is_changed() {
     const BYTES: usize = 300_000;
     let world = World::new();
     let pattern = |seed: usize| -> Vec<u8> {
-        (0..BYTES).map(|at| (at * 7 + at / 251 + seed) as u8).collect()
+        (0..BYTES)
+            .map(|at| (at * 7 + at / 251 + seed) as u8)
+            .collect()
     };
     world.run(Protocol::Imap, async |mut client| {
         let node = passed_on(&world, &mut client).await;
@@ -205,9 +210,7 @@ fn a_client_that_reads_slowly_stops_the_node_and_holds_no_more_than_its_share() 
         }
         assert_eq!(got.len(), sent);
         // One that takes nothing for too long is left.
-        let push = async {
-            while lines.peer.send_some(&[b'x'; 1_000]).await.is_ok() {}
-        };
+        let push = async { while lines.peer.send_some(&[b'x'; 1_000]).await.is_ok() {} };
         host.within(2 * STALLED_MAX, push).await.expect("it ends");
     });
     assert_eq!(world.nodes.all()[0].open(Protocol::Imap), 0);

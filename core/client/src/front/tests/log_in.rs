@@ -185,7 +185,12 @@ fn a_node_that_breaks_off_or_hangs_is_never_a_wrong_password() {
 
 #[test]
 fn a_node_that_cannot_be_reached_puts_off_its_own_people_alone() {
-    for manner in [Manner::Refuses, Manner::Hangs, Manner::Unreachable, Manner::Busy] {
+    for manner in [
+        Manner::Refuses,
+        Manner::Hangs,
+        Manner::Unreachable,
+        Manner::Busy,
+    ] {
         let world = World::new();
         world.dial.set(address(0), manner);
         world.run(Protocol::Imap, async |mut client| {
@@ -235,7 +240,10 @@ fn what_a_node_puts_off_is_put_off_in_each_protocol() {
             }
             let mut node = world.accept(0).await;
             let preface = node.line().await;
-            assert_eq!(preface, format!("FRONT {} 127.0.0.1:4711 none", protocol.name()));
+            assert_eq!(
+                preface,
+                format!("FRONT {} 127.0.0.1:4711 none", protocol.name())
+            );
             node.say("READY").await;
             for (index, line) in node_says.iter().enumerate() {
                 if index > 0 {
@@ -265,7 +273,10 @@ fn an_address_that_the_node_banned_is_sent_away() {
         node.line().await;
         node.say("BANNED").await;
         let words = client.0.rest().await;
-        assert_eq!(words, "* BYE Too many failures from your address, try again later\r\n");
+        assert_eq!(
+            words,
+            "* BYE Too many failures from your address, try again later\r\n"
+        );
     });
 }
 
@@ -287,7 +298,9 @@ fn scram_goes_step_by_step_and_is_no_downgrade() {
         assert!(greeting.contains("AUTH=SCRAM-SHA-256"), "{greeting}");
         assert!(!greeting.contains("PLUS"), "{greeting}");
         let steps = async |client: &mut Client, last: &str| {
-            client.say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}")).await;
+            client
+                .say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}"))
+                .await;
             let mut node = world.called(0).await;
             node.say("* OK ready").await;
             let said = node.line().await;
@@ -334,7 +347,10 @@ fn nothing_is_offered_that_not_every_node_offers() {
             lines.rest().await
         })
     };
-    assert!(!greeting(Protocol::Imap).contains("SCRAM"), "no node has answered");
+    assert!(
+        !greeting(Protocol::Imap).contains("SCRAM"),
+        "no node has answered"
+    );
     assert!(greeting(Protocol::Sieve).contains("\"SIEVE\"\r\n"));
     let offers = |index: usize, scram, sieve: &[&str]| {
         let offered = preface::Offered {
