@@ -1,5 +1,6 @@
 //! `ringpost.toml`: what the operator wants.
 
+mod front;
 mod trial;
 mod zones;
 

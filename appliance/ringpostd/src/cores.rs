@@ -1,6 +1,6 @@
 //! The planned threads: what each is given, how they start serving together and how they stop in order.
 
-pub mod doors;
+mod doors;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -39,7 +39,7 @@ use crate::front::{self, Fronts};
 use crate::serving::Serving;
 use crate::storage::open;
 use crate::{scan, spool};
-use doors::{Strangers, edit, fetch, read, strangers, submit};
+use doors::{Strangers, edit, fetch, imap_settings, read, strangers, submit};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -470,7 +470,8 @@ fn serve(core: &Core, go: Go) {
                     editor: editor.clone(),
                     submitter: submitter.clone(),
                 };
-                front::door(&serving, rooms)
+                let submission = doors::submission_settings(&serving, false, None);
+                front::door(&serving, rooms, imap_settings(&serving), submission)
             }
             Service::Smtp => strangers(Role::Smtp),
             Service::Lmtp => strangers(Role::Lmtp),

@@ -11,7 +11,7 @@ use client::imap::Imap;
 use client::login::audit::Protocol;
 use client::managesieve::ManageSieve;
 use client::pop3::Pop3;
-use client::submit::Submitter;
+use client::submit::{self, Submitter};
 use client::{imap, managesieve, pop3};
 use inbound::afar::{Caller, Table};
 use plan::zones::ZonesPlan;
@@ -21,7 +21,6 @@ use runtime::{Connection as _, Core, Counters, SessionHost, TcpDial};
 use rustls::pki_types::ServerName;
 
 use crate::apart::{keep, last_table};
-use crate::cores::doors;
 use crate::serving::Serving;
 
 /// Connections with one storage node that fetch its table and ask what it offers.
@@ -144,8 +143,14 @@ pub struct Rooms {
     pub submitter: Rc<Submitter>,
 }
 
-/// A storage node's door for fronts: sessions inside the TLS of nodes, which needs no other, for the clients that a front names.
-pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
+/// A storage node's door for fronts: sessions inside the TLS of nodes, which needs no other, for the clients that a front names. `imap` and `submission`: as
+/// people reach these directly.
+pub fn door(
+    serving: &Serving,
+    rooms: Rooms,
+    mut imap: imap::Settings,
+    submission: submit::Settings,
+) -> Serve {
     let (banned, host) = (serving.door.clone(), SessionHost::of_core());
     let now = host.clone();
     let offer = Offer {
@@ -154,10 +159,7 @@ pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
     };
     let lets_in = move |client| !banned.is_banned(client, now.now());
     let door = Door::new(host, offer, Arc::new(lets_in));
-    let mut imap = imap::Settings {
-        tls: None,
-        ..doors::imap_settings(serving)
-    };
+    (imap.tls, imap.login_on_loopback) = (None, false);
     // A person who logs in next in the same session may be another node's, and a front asks once where a session goes.
     let here = imap::Hide {
         client: None,
@@ -174,7 +176,7 @@ pub fn door(serving: &Serving, rooms: Rooms) -> Serve {
         tls: None,
         login_on_loopback: false,
     });
-    let submission = Rc::new(doors::submission_settings(serving, false, None));
+    let submission = Rc::new(submission);
     let rooms = Rc::new(rooms);
     Rc::new(move |connection| {
         let (door, rooms) = (door.clone(), rooms.clone());

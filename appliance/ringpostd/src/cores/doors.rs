@@ -108,7 +108,7 @@ pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::l
 }
 
 /// Without `tls` no STARTTLS is offered.
-pub fn submission_settings(
+pub(super) fn submission_settings(
     serving: &Serving,
     login_without_tls: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -138,7 +138,7 @@ pub fn submission_settings(
 }
 
 /// As people reach IMAP.
-pub fn imap_settings(serving: &Serving) -> imap::Settings {
+pub(super) fn imap_settings(serving: &Serving) -> imap::Settings {
     imap::Settings {
         tls: Some(serving.tls.clone()),
         login_on_loopback: serving.login_on_loopback,
