@@ -15,7 +15,7 @@
 //! **An unknown name is nothing special**: a storage node is asked about it, and refuses it as late as a wrong password. A name that may be in a table which is
 //! missing or old is put off (`nodes.rs`).
 //!
-//! **Trouble is never a wrong password.** A storage node that is away, hangs or makes no sense is NO [UNAVAILABLE], -ERR [SYS/TEMP], NO (TRYLATER) or 454.
+//! **Trouble is never a wrong password.** If a storage node is away, hangs or makes no sense, the client gets NO [UNAVAILABLE], -ERR [SYS/TEMP], NO (TRYLATER) or 454.
 //!
 //! **No binding.** SCRAM-SHA-256-PLUS would bind to the front's TLS, which the storage node does not see. Neither the front nor the storage node's session for it
 //! offers it, so a client that could bind and says `y` is right, and is not a downgrade (RFC 5802 §6).
