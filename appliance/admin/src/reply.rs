@@ -84,6 +84,9 @@ pub struct Status {
     /// On such a node: the table of recipients.
     #[serde(default)]
     pub recipients: Option<RecipientsLine>,
+    /// On a front: the storage nodes that people are passed on to.
+    #[serde(default)]
+    pub front: Vec<crate::front::FrontNodeLine>,
 }
 
 /// A storage node, as a node without storage sees it.

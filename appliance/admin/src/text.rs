@@ -199,7 +199,9 @@ fn status(status: &Status) -> String {
         text.push_str(&sources(&status.sources));
     }
     text.push('\n');
-    if status.storage_nodes.is_empty() {
+    if !status.front.is_empty() {
+        text.push_str(&crate::front::lines(&status.front));
+    } else if status.storage_nodes.is_empty() {
         text.push_str(&legs(&status.legs));
     } else {
         text.push_str(&storage_nodes(&status.storage_nodes));

@@ -234,6 +234,10 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
         let works = if node.up { "works" } else { "failed" };
         lines.push(format!("{} {works}  {}", node.name, node.address));
     }
+    for node in &daemon.status.front {
+        let works = if node.up { "works" } else { "failed" };
+        lines.push(format!("{} {works}  {}", node.name, node.address));
+    }
     for target in san_targets(&view.known.san) {
         lines.push(target);
     }

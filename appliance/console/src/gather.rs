@@ -173,7 +173,7 @@ fn ask(socket: &Path) -> Option<Daemon> {
 fn ask_by(one: impl Fn(Request) -> Option<Value>) -> Option<Daemon> {
     let status: Status = serde_json::from_value(one(Request::Status)?).ok()?;
     // A node with storage nodes has no volume, and refuses to speak of one.
-    let volumes = match status.storage_nodes.is_empty() {
+    let volumes = match status.storage_nodes.is_empty() && status.front.is_empty() {
         true => serde_json::from_value(one(Request::VolumeList)?).ok()?,
         false => Vec::new(),
     };

@@ -117,6 +117,9 @@ fn alarms(known: &Known) -> Vec<String> {
         for node in daemon.status.storage_nodes.iter().filter(|node| !node.up) {
             alarms.push(format!("storage node {} failed: {}", node.name, node.why));
         }
+        for node in daemon.status.front.iter().filter(|node| !node.up) {
+            alarms.push(format!("storage node {} failed: {}", node.name, node.why));
+        }
         if let Some(table) = &daemon.status.recipients
             && !table.fresh
         {

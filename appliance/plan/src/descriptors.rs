@@ -41,6 +41,10 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
         Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
             ("limits.zone_connections", limits.zone_connections)
         }
+        Service::ZoneClient => (
+            "limits.zone_client_connections",
+            limits.zone_client_connections,
+        ),
     }
 }
 
@@ -103,6 +107,15 @@ pub(crate) fn handing(threads: u64) -> DescriptorLine {
     }
 }
 
+/// What fetches tables of `nodes` storage nodes and asks what they offer.
+pub(crate) fn watching(nodes: usize) -> DescriptorLine {
+    DescriptorLine {
+        what: "tables of storage nodes".to_owned(),
+        count: 2 * nodes as u64,
+        lower: String::new(),
+    }
+}
+
 /// The spool's thread and legs.
 pub(crate) fn spool(spool: &SpoolPlan) -> DescriptorLine {
     DescriptorLine {
@@ -130,6 +143,8 @@ pub(crate) fn fit(
     open_files: u64,
 ) -> Result<(), Misfit> {
     let fixed: u64 = fixed.iter().map(|line| line.count).sum();
+    // A front has a connection with a storage node for each of its own.
+    let each = connections_each(settings);
     let (mut written, mut computed, mut least) = (0u64, 0u64, 0u64);
     for listener in listeners.iter() {
         let connections = listener.connections_max as u64;
@@ -141,7 +156,8 @@ pub(crate) fn fit(
             }
         }
     }
-    let needed = fixed.saturating_add(written).saturating_add(least);
+    let sessions = written.saturating_add(least).saturating_mul(each);
+    let needed = fixed.saturating_add(sessions);
     if needed > open_files {
         let largest = listeners
             .iter()
@@ -155,7 +171,7 @@ pub(crate) fn fit(
             "the limits add up to {needed} open files, and this process may have {open_files}: raise that with `ulimit -n` or LimitNOFILE={lower}"
         )));
     }
-    let room = open_files - fixed - written;
+    let room = (open_files - fixed) / each - written;
     if computed <= room {
         return Ok(());
     }
@@ -172,6 +188,10 @@ pub(crate) fn fit(
     Ok(())
 }
 
+fn connections_each(settings: &Settings) -> u64 {
+    if settings.is_front() { 2 } else { 1 }
+}
+
 /// The whole sum.
 pub(crate) fn lines(
     settings: &Settings,
@@ -180,7 +200,7 @@ pub(crate) fn lines(
 ) -> Vec<DescriptorLine> {
     fixed.extend(listeners.iter().map(|listener| DescriptorLine {
         what: format!("{} connections", listener.service.name()),
-        count: listener.connections_max as u64,
+        count: listener.connections_max as u64 * connections_each(settings),
         lower: limit(listener.service, settings).0.to_owned(),
     }));
     fixed

@@ -3,7 +3,7 @@
 //! `ringpost.toml` says what the operator wants (`settings.rs`), a profile what the hardware is good for (`profile.rs`),
 //! `/proc` and the control group what is really there (`machine.rs`). `plan.rs` turns the three into a `Plan`: which
 //! thread runs which zones (`place.rs`), who listens where, and every limit. `choose.rs` holds every profile against a machine's
-//! `Shape` (`shape.rs`) and says which fits best and why; `door.rs` is what strangers meet, `scan.rs` who looks into their mail, `spam.rs` which of it is junk, `spool.rs` where it waits, `reports.rs` what other domains hear of it; `site.rs` and `san.rs` are the settings that are not the daemon's: network, time, people; targets of a SAN. `memory.rs` adds the limits up; a sum that does not fit the
+//! `Shape` (`shape.rs`) and says which fits best and why; `door.rs` is what strangers meet, `scan.rs` who looks into their mail, `spam.rs` which of it is junk, `spool.rs` where it waits, `front.rs` whom people are passed on to, `reports.rs` what other domains hear of it; `site.rs` and `san.rs` are the settings that are not the daemon's: network, time, people; targets of a SAN. `memory.rs` adds the limits up; a sum that does not fit the
 //! machine is refused at start with the name of the limit to lower, never discovered under load. `LIMITS.md` says who may hold how much
 //! of each shared budget, for how long, and what the others get meanwhile.
 //!
@@ -17,6 +17,7 @@ pub mod acme;
 pub mod choose;
 pub mod descriptors;
 pub mod door;
+pub mod front;
 pub mod imap;
 pub mod limits;
 pub mod load;

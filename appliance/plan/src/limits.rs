@@ -161,6 +161,12 @@ pub const PEER_NAMES_MAX: usize = 64;
 pub const HANDING_CONNECTIONS: u64 = 64;
 /// One of them, with a piece of content on its way out.
 pub const HANDING_CONNECTION_BYTES: u64 = 384 * KIB as u64;
+/// A session that a front passes on, at work (`client::front::limits::SESSION_BYTES`), and the client's session before the login.
+pub const FRONT_SESSION_BYTES: u64 = (168 + 24) * KIB as u64;
+/// Sessions that fronts pass on, as a storage node counts them: of POP3, which cost most of those that there are many of.
+pub const ZONE_CLIENT_CONNECTION_BYTES: u64 = POP3_CONNECTION_BYTES;
+/// As many as there are of IMAP.
+pub const ZONE_CLIENT_CONNECTIONS_DEFAULT: usize = IMAP_CONNECTIONS_DEFAULT;
 /// A table of recipients (`storage::recipients::TABLE_BYTES_MAX`): four times on a node that keeps one, five times on one that serves it (the old one, the new one,
 /// and what it is made of).
 pub const RECIPIENTS_BYTES: u64 = 16 * MIB as u64;

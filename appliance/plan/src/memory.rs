@@ -58,6 +58,32 @@ pub(crate) const ELSEWHERE: [&str; 6] = [
     "messages waiting for clients",
 ];
 
+/// What a front has no use for besides: it keeps nothing of a message but what is on its way.
+pub(crate) const BEHIND_FRONT: [&str; 2] = ["messages being received", "counts for reports"];
+
+/// `lines` of a front: each connection of a client has one with a storage node, and each storage node a table.
+pub(crate) fn of_front(
+    mut lines: Vec<MemoryLine>,
+    listeners: &[ListenerPlan],
+    nodes: usize,
+) -> Vec<MemoryLine> {
+    lines.retain(|line| !BEHIND_FRONT.contains(&line.what.as_str()));
+    let zone = |service: Service| service.zone().is_some();
+    for listener in listeners.iter().filter(|listener| zone(listener.service)) {
+        let count = listener.connections_max as u64;
+        let what = format!("{count} {} connections", listener.service.name());
+        if let Some(line) = lines.iter_mut().find(|line| line.what == what) {
+            line.bytes = count.saturating_mul(FRONT_SESSION_BYTES);
+        }
+    }
+    lines.push(MemoryLine {
+        what: "tables of recipients".to_owned(),
+        bytes: nodes as u64 * 4 * RECIPIENTS_BYTES,
+        lower: String::new(),
+    });
+    lines
+}
+
 /// What it takes that zones are on several machines: `inbound` threads hand mail over; `serves`: other nodes fetch the table here.
 pub(crate) fn apart(inbound: Option<u64>, serves: bool) -> Vec<MemoryLine> {
     let line = |what: &str, bytes: u64| MemoryLine {
@@ -117,6 +143,7 @@ pub(crate) struct Allowance {
     pub managesieve_connections: usize,
     pub http_connections: usize,
     pub zone_connections: usize,
+    pub zone_client_connections: usize,
 }
 
 impl Allowance {
@@ -211,7 +238,12 @@ impl Allowance {
                 )
             }),
             imap_connections: limits.imap_connections.unwrap_or_else(|| {
-                fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
+                // A front has no caches: half of what is free is for these, with and without implicit TLS.
+                let (share, each) = match settings.is_front() {
+                    true => (free / 4, FRONT_SESSION_BYTES),
+                    false => (free / 16, IMAP_CONNECTION_BYTES),
+                };
+                fitting(IMAP_CONNECTIONS_DEFAULT, share, each)
             }),
             pop3_connections: limits.pop3_connections.unwrap_or_else(|| {
                 fitting(POP3_CONNECTIONS_DEFAULT, free / 128, POP3_CONNECTION_BYTES)
@@ -226,6 +258,13 @@ impl Allowance {
             }),
             zone_connections: limits.zone_connections.unwrap_or_else(|| {
                 fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
+            }),
+            zone_client_connections: limits.zone_client_connections.unwrap_or_else(|| {
+                fitting(
+                    ZONE_CLIENT_CONNECTIONS_DEFAULT,
+                    free / 16,
+                    ZONE_CLIENT_CONNECTION_BYTES,
+                )
             }),
             http_connections: limits.http_connections.unwrap_or_else(|| {
                 fitting(HTTP_CONNECTIONS_DEFAULT, free / 64, HTTP_CONNECTION_BYTES)
@@ -326,6 +365,10 @@ pub(crate) fn lines(
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 (SMTP_CONNECTION_BYTES, "limits.zone_connections")
             }
+            Service::ZoneClient => (
+                ZONE_CLIENT_CONNECTION_BYTES,
+                "limits.zone_client_connections",
+            ),
         };
         let count = listener.connections_max;
         let what = format!("{count} {} connections", listener.service.name());

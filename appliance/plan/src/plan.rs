@@ -183,7 +183,9 @@ impl Plan {
         if scanning.calls > 0 {
             fixed.push(descriptors::scanning(scanning.calls));
         }
-        if !has_storage {
+        if settings.is_front() {
+            fixed.push(descriptors::watching(settings.front.storage.len()));
+        } else if !has_storage {
             fixed.push(descriptors::handing(handing_threads(settings, &cores)));
         }
         // Connections shrink to what the process may open, if the settings do not say how many there are to be.
@@ -195,6 +197,9 @@ impl Plan {
         let mut lines = memory::with_spool(lines, message_bytes_max, spool.as_ref());
         if !has_storage {
             lines.retain(|line| !memory::ELSEWHERE.contains(&line.what.as_str()));
+        }
+        if settings.is_front() {
+            lines = memory::of_front(lines, &listeners, settings.front.storage.len());
         }
         lines.extend(apart);
         // The sum of all lines, and not of what was handed out above: a part that was forgotten in one place is found in the other.
@@ -305,7 +310,7 @@ fn handing_threads(settings: &Settings, cores: &[CorePlan]) -> u64 {
 
 /// What it takes that zones are on several machines.
 fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
-    let inbound = !settings.runs(Zone::Storage);
+    let inbound = !settings.runs(Zone::Storage) && !settings.is_front();
     let threads = inbound.then(|| handing_threads(settings, cores));
     memory::apart(threads, !settings.listen.recipients.is_empty())
 }
@@ -377,6 +382,11 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
             Service::Recipients,
             &listen.recipients,
             allowance.zone_connections,
+        ),
+        (
+            Service::ZoneClient,
+            &listen.zone_client,
+            allowance.zone_client_connections,
         ),
     ];
     every

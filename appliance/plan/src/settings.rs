@@ -1,5 +1,6 @@
 //! `ringpost.toml`: what the operator wants.
 
+mod front;
 mod trial;
 mod zones;
 
@@ -11,6 +12,7 @@ use toml::Spanned;
 
 use crate::acme::Acme;
 use crate::door::Door;
+use crate::front::Front;
 use crate::imap::Imap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
@@ -42,6 +44,9 @@ pub struct Settings {
     pub zones: Run,
     #[serde(default)]
     pub peers: Peers,
+    /// Storage nodes behind a node that passes people on.
+    #[serde(default)]
+    pub front: Front,
     #[serde(default)]
     pub listen: Listen,
     #[serde(default)]
@@ -149,6 +154,8 @@ pub struct Listen {
     pub zone_smtp: Vec<SocketAddr>,
     pub zone_qmqp: Vec<SocketAddr>,
     pub recipients: Vec<SocketAddr>,
+    /// For nodes that run the client zone alone: sessions of people.
+    pub zone_client: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -250,6 +257,8 @@ pub struct Limits {
     pub http_connections: Option<usize>,
     /// Of other zones' nodes, for each of the services `zone_…` and `recipients`.
     pub zone_connections: Option<usize>,
+    /// Sessions that fronts pass on to this node.
+    pub zone_client_connections: Option<usize>,
     /// Of each person who submits mail; 0: no limit.
     pub messages_per_hour: u32,
     pub messages_per_day: u32,
@@ -368,6 +377,7 @@ impl Default for Limits {
             managesieve_connections: None,
             http_connections: None,
             zone_connections: None,
+            zone_client_connections: None,
             messages_per_hour: 300,
             messages_per_day: 2_000,
             recipients_per_hour: 1_000,

@@ -133,6 +133,13 @@ impl Plan {
 
     /// In the place of legs, where storage is on other machines.
     fn show_storage_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.zones.front.is_empty() {
+            writeln!(f, "PEOPLE OF")?;
+            for node in &self.zones.front {
+                writeln!(f, "           {} ({})", node.address, node.name)?;
+            }
+            return Ok(());
+        }
         writeln!(
             f,
             "{:<10} {:>8} {:>6}  at",

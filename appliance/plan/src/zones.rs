@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::front::FrontNode;
 use crate::limits::*;
 use crate::plan::parts::Zone;
 use crate::units::Span;
@@ -107,6 +108,9 @@ pub struct Peers {
 pub struct ZonesPlan {
     /// Empty where storage is here.
     pub storage: Vec<StorageNode>,
+    /// Empty but on a front.
+    #[serde(default)]
+    pub front: Vec<FrontNode>,
     pub recipients_every_us: u64,
     pub recipients_age_us: u64,
 }

@@ -71,7 +71,7 @@ pub fn settings(zones: &ZonesPlan, state: &Path) -> Result<Option<afar::Settings
     }))
 }
 
-fn last_table(path: &Path) -> Result<Option<Recipients>, String> {
+pub fn last_table(path: &Path) -> Result<Option<Recipients>, String> {
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -156,7 +156,7 @@ pub fn watch(core: &Core, serving: &Serving) {
 }
 
 /// Writes each new table over the last one, beside the core.
-fn keep(path: PathBuf) -> Keep {
+pub fn keep(path: PathBuf) -> Keep {
     keep_by(move |bytes| {
         if let Err(error) = files::replace(&path, bytes, files::Mode::Private) {
             tracing::warn!(%error, "the table of recipients cannot be kept for the next start");

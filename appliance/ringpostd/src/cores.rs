@@ -35,10 +35,11 @@ use tokio::task::JoinHandle;
 
 use crate::apart::{self, ZoneDoors};
 use crate::engine::Opening;
+use crate::front::{self, Fronts};
 use crate::serving::Serving;
 use crate::storage::open;
 use crate::{scan, spool};
-use doors::{Strangers, edit, fetch, read, strangers, submit};
+use doors::{Strangers, edit, fetch, imap_settings, read, strangers, submit};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -141,8 +142,13 @@ impl Cores {
                 .add_core(&core.name, handle.stalls().clone());
         }
         serving.metrics.add_memory(serving.memory.clone());
-        let mut is_sender_placed = serving.route.is_none();
-        let mut is_watch_placed = serving.afar.is_none();
+        // The queue is kept by storage: a front has none.
+        let mut is_sender_placed = serving.route.is_none() || !serving.plan.runs(Zone::Storage);
+        let mut is_watch_placed = serving.afar.is_none() && serving.front.is_none();
+        let watching = match serving.front {
+            Some(_) => Zone::Client,
+            None => Zone::Inbound,
+        };
         for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
             let mut own = Vec::new();
             for listener in bound {
@@ -163,7 +169,7 @@ impl Cores {
             // One thread for all of it: half of sending is waiting.
             let sends = !is_sender_placed && core.zones.contains(&Zone::Client);
             is_sender_placed |= sends;
-            let watches = !is_watch_placed && core.zones.contains(&Zone::Inbound);
+            let watches = !is_watch_placed && core.zones.contains(&watching);
             is_watch_placed |= watches;
             go.send(Go {
                 serving: serving.clone(),
@@ -318,6 +324,7 @@ impl Given {
             }
             if go.watches {
                 apart::watch(&core, &go.serving);
+                front::look_after(&core, &go.serving);
             }
             serve(&core, go);
         }
@@ -441,6 +448,7 @@ fn serve(core: &Core, go: Go) {
     let submitter = submitter.counting(serving.spent.clone());
     let submitter = Rc::new(submitter.inspecting(scan::of_people(core, scan, found)));
     serving.metrics.add_submitter(submitter.counters().clone());
+    let fronts = Fronts::new(core, &serving);
     let mut counted = BTreeMap::new();
     for bound in go.bound {
         let is_inside_tls = matches!(
@@ -448,7 +456,23 @@ fn serve(core: &Core, go: Go) {
             Service::Imaps | Service::Pop3s | Service::Submissions
         );
         let mut tls = is_inside_tls.then(|| serving.tls.clone());
+        let fronted = fronts.as_ref();
+        let fronted = fronted.and_then(|fronts| fronts.serve(&serving, bound.service));
         let serve: runtime::listener::Serve = match bound.service {
+            _ if let Some(serve) = fronted => serve,
+            Service::ZoneClient => {
+                let peers = serving.peers.as_ref();
+                let peers = peers.expect("the settings name [peers] where such a door is open");
+                tls = Some(peers.server.clone());
+                let rooms = front::Rooms {
+                    reader: reader.clone(),
+                    fetcher: fetcher.clone(),
+                    editor: editor.clone(),
+                    submitter: submitter.clone(),
+                };
+                let submission = doors::submission_settings(&serving, false, None);
+                front::door(&serving, rooms, imap_settings(&serving), submission)
+            }
             Service::Smtp => strangers(Role::Smtp),
             Service::Lmtp => strangers(Role::Lmtp),
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
@@ -510,6 +534,7 @@ fn gate(serving: &Serving, service: Service) -> Gate {
         | Service::ZoneLmtp
         | Service::ZoneSmtp
         | Service::ZoneQmqp
+        | Service::ZoneClient
         | Service::Recipients => {
             return Gate::default();
         }
@@ -546,6 +571,7 @@ fn refusal(service: Service) -> &'static [u8] {
         | Service::ZoneLmtp
         | Service::ZoneSmtp
         | Service::ZoneQmqp
+        | Service::ZoneClient
         | Service::Recipients => b"",
     }
 }

@@ -31,8 +31,8 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, cores, door, events, listen, notify, peers, quarantine, reports,
-    spool, trace,
+    apart, audit, certificate, cores, door, events, front, listen, notify, peers, quarantine,
+    reports, spool, trace,
 };
 
 pub fn run() -> Result<(), Misfit> {
@@ -184,6 +184,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         reports: Reports::new(&plan, tallies, authorities),
         proxies,
         afar: afar.clone(),
+        front: front::nodes(&plan.zones, &plan.state)?,
         table: inbound::afar::serve::Made::default(),
         peers,
         scan: Arc::new(settings.scan.clone()),

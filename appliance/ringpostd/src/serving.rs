@@ -39,6 +39,8 @@ pub struct Serving {
     pub proxies: Vec<Network>,
     /// Storage on other machines; `None`: it is here.
     pub afar: Option<afar::Settings>,
+    /// Storage nodes that people are passed on to; `None`: this node is not a front.
+    pub front: Option<client::front::Nodes>,
     /// How other nodes are proved; `None`: there are none.
     pub peers: Option<Peers>,
     /// Counts for reports, and who makes them.

@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_counts_what_a_front_holds() {
+        use client::front::limits as front;
+        let before_login = 24 * 1_024;
+        assert_eq!(
+            FRONT_SESSION_BYTES as usize,
+            front::SESSION_BYTES + before_login
+        );
+        assert!(before_login >= front::LINE_BYTES_MAX);
+    }
+
+    #[test]
     fn the_plan_counts_what_a_spool_holds() {
         let buffers = SPOOL_BATCH_BUFFERS as u64 * BATCH_BUFFER_BYTES;
         let cached = volume::limits::READ_CACHE_BYTES_MAX as u64;

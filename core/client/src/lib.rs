@@ -11,9 +11,11 @@
 //! - `managesieve.rs`: ManageSieve, what people store of Sieve scripts.
 //! - `submit.rs`: submission; `relay.rs`: the way of a message to other servers.
 //! - `signing.rs`: DKIM signatures of what leaves.
+//! - `front.rs`: a node without storage, which passes people on to the storage node that holds their mailboxes; and that node's door for it.
 //! - `login.rs`: passwords, checked off the protocol's path.
 #![forbid(unsafe_code)]
 
+pub mod front;
 pub mod imap;
 pub mod limits;
 pub mod login;

@@ -62,6 +62,11 @@ impl Hidden {
         self.account = Box::default();
     }
 
+    /// What the client says that it is, in lower case; empty where it did not, or where nothing is ever hidden.
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
     /// Whether this client is not offered it.
     pub fn hides(&self, capability: &str) -> bool {
         let family = capability.split('=').next().unwrap_or(capability);

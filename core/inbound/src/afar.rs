@@ -41,6 +41,6 @@ mod tests;
 
 pub use doubt::Doubts;
 pub use keeper::{Afar, Settings};
-pub use table::{Table, TableState};
-pub use talk::Caller;
+pub use table::{Holds, Table, TableState};
+pub use talk::{Broke, Caller};
 pub use target::{Protocol, Target, TargetState, Targets};

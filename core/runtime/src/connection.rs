@@ -59,6 +59,40 @@ pub trait Connection {
     fn close(self) -> impl Future<Output = ()>;
 }
 
+/// A connection whose two directions are awaited together: for a relay, which would wait for ever if both ends sent and it read neither.
+pub trait Duplex: Connection {
+    /// From now on one read takes at most about `bytes`: what a relay holds of each direction.
+    fn read_at_most(&mut self, bytes: usize);
+
+    /// Something is on its way out that was not handed to the peer yet.
+    fn is_sending(&self) -> bool;
+
+    /// Begins to send `bytes`, at most `WRITE_BYTES_MAX`. Nothing may be on its way out (`is_sending`).
+    fn begin_send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault>;
+
+    /// Waits for what comes first: bytes, where `into` is given, or the end of what is being sent. Waits for a stop alone where it is neither. Cancel-safe.
+    ///
+    /// The deadline holds as for `receive` while `into` is given, and as for `send` while something is on its way out.
+    fn moves(
+        &mut self,
+        into: Option<&mut Vec<u8>>,
+    ) -> impl Future<Output = Result<Moved, ConnectionFault>>;
+
+    /// Sends nothing more (TLS close_notify, FIN), and goes on reading. What is on its way out is sent first.
+    fn finish(&mut self) -> impl Future<Output = Result<(), ConnectionFault>>;
+}
+
+/// What `Duplex::moves` waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// So many bytes came; never 0.
+    Received(usize),
+    /// Nothing is on its way out any more.
+    Sent,
+    /// The peer sends nothing more, and may still read.
+    Ended,
+}
+
 /// A connection that the peer opened: we are the server of TLS.
 pub trait Accepted: Connection {
     /// The peer speaks for a client of its own: from now on that one's address is the answer of `peer`.

@@ -44,7 +44,7 @@ mod tls;
 pub mod workers;
 
 pub use budget::{Budget, Charge, Holder};
-pub use connection::{Accepted, Connection, ConnectionFault, Dialled};
+pub use connection::{Accepted, Connection, ConnectionFault, Dialled, Duplex, Moved};
 pub use core::{Core, CoreHandle, CoreSettings, StartFault};
 pub use counters::Counters;
 pub use dial::memory::MemoryDial;

@@ -23,6 +23,8 @@ use crate::session_host::SessionHost;
 use crate::stop::Stop;
 use crate::tls::TlsFacts;
 
+mod duplex;
+
 /// One direction.
 struct Pipe {
     bytes: VecDeque<u8>,
@@ -128,6 +130,9 @@ pub struct MemoryConnection {
     broken: Option<ConnectionFault>,
     /// A connection that was dialled counts among them for as long as it lives.
     pub(crate) slot: Option<Slot>,
+    /// What is on its way out (`Duplex`), and how much one read takes.
+    leaving: Vec<u8>,
+    read_bytes_max: usize,
 }
 
 /// The other end. Dropped, it is a peer that vanished: it sends nothing more and reads nothing.
@@ -171,6 +176,8 @@ pub fn connect(
         due: host.now().after_us(span.as_micros() as u64),
         broken: None,
         slot: None,
+        leaving: Vec::new(),
+        read_bytes_max: READ_BYTES_MIN,
     };
     (connection, MemoryPeer { shared, bell })
 }
@@ -369,6 +376,7 @@ impl Connection for MemoryConnection {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
+        self.send_leaving().await?;
         for chunk in bytes.chunks(WRITE_BYTES_MAX) {
             self.restart_clock();
             self.write(chunk).await?;
@@ -379,6 +387,9 @@ impl Connection for MemoryConnection {
 
     async fn close(mut self) {
         self.span = LINGER;
+        if self.send_leaving().await.is_err() {
+            return;
+        }
         self.restart_clock();
         self.shared.borrow_mut().down.ended = true;
         self.bell.ring();

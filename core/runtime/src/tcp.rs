@@ -25,6 +25,7 @@ use crate::stall;
 use crate::stop::Stop;
 use crate::tls::{Tls, TlsBroken, TlsFacts};
 
+mod duplex;
 mod proxied;
 
 /// A read or write that the kernel has, with the buffer that it gives back.
@@ -49,6 +50,10 @@ pub struct TcpConnection {
     unread: Option<Vec<u8>>,
     /// Size of the next read's buffer: it grows while data flows and shrinks after small reads.
     read_bytes: usize,
+    /// … and at most to this.
+    read_bytes_max: usize,
+    /// The peer sends nothing more (`Duplex`).
+    has_ended: bool,
     /// Small reads in a row.
     small_reads: u8,
     /// Once the handshake has begun.
@@ -90,6 +95,8 @@ impl TcpConnection {
             spare: None,
             unread: None,
             read_bytes: READ_BYTES_MIN,
+            read_bytes_max: READ_BYTES_MAX,
+            has_ended: false,
             small_reads: 0,
             tls: None,
             tls_trouble: None,
@@ -165,14 +172,7 @@ impl TcpConnection {
         if let Some(bytes) = self.unread.take() {
             return Ok((bytes.len(), bytes));
         }
-        if self.reading.is_none() {
-            let buffer = match self.spare.take() {
-                Some(buffer) if buffer.capacity() >= self.read_bytes => buffer,
-                _ => Vec::with_capacity(self.read_bytes),
-            };
-            let stream = self.stream.clone();
-            self.reading = Some(Box::pin(async move { stream.read(buffer).await }));
-        }
+        self.begin_read();
         let stop = self.stop.clone();
         let silent = async {
             stop.requested().await;
@@ -195,6 +195,19 @@ impl TcpConnection {
         }
     }
 
+    /// Gives the kernel a read, unless it has one.
+    fn begin_read(&mut self) {
+        if self.reading.is_some() {
+            return;
+        }
+        let buffer = match self.spare.take() {
+            Some(buffer) if buffer.capacity() >= self.read_bytes => buffer,
+            _ => Vec::with_capacity(self.read_bytes),
+        };
+        let stream = self.stream.clone();
+        self.reading = Some(Box::pin(async move { stream.read(buffer).await }));
+    }
+
     /// After a read of `bytes`: keeps the buffer while data flows, and chooses the size of the next.
     fn keep(&mut self, bytes: usize, buffer: Vec<u8>) {
         self.restart_clock();
@@ -203,7 +216,7 @@ impl TcpConnection {
 
     /// As `keep`, and the wait goes on: a handshake has one deadline for all of it.
     fn keep_buffer(&mut self, bytes: usize, mut buffer: Vec<u8>) {
-        if bytes == self.read_bytes && self.read_bytes < READ_BYTES_MAX {
+        if bytes == self.read_bytes && self.read_bytes < self.read_bytes_max {
             self.read_bytes *= 4;
             self.small_reads = 0;
         } else if bytes * 4 <= self.read_bytes {

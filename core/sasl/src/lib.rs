@@ -178,6 +178,11 @@ impl Exchange {
         }
     }
 
+    /// SCRAM, while keys are owed: the client's first message as it came, for a server elsewhere that carries the exchange on.
+    pub fn first(&self) -> Option<String> {
+        self.scram.as_ref()?.first_message()
+    }
+
     /// What was looked up for `FindKeys`. `Refused`: nothing was asked for.
     pub fn keys_found(&mut self, found: Found) -> Step {
         let challenge = self.scram.as_mut().and_then(|scram| scram.found(found));

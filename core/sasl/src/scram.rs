@@ -182,6 +182,14 @@ impl Conversation {
         }
     }
 
+    /// While keys are owed: the client-first-message as it came.
+    pub fn first_message(&self) -> Option<String> {
+        match &self.at {
+            At::Finding(first) => Some(format!("{}{}", first.gs2_header, first.bare)),
+            _ => None,
+        }
+    }
+
     /// The challenge, once the keys were looked up. `None`: they were not asked for.
     pub fn found(&mut self, found: Found) -> Option<String> {
         let At::Finding(first) = std::mem::replace(&mut self.at, At::Over) else {

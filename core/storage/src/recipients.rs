@@ -207,6 +207,15 @@ impl Recipients {
         self.domains.len()
     }
 
+    /// The domain, where there is one alone.
+    pub fn only_domain(&self) -> Option<&str> {
+        let mut names = self.domains.keys();
+        match (names.next(), names.next()) {
+            (Some(only), None) => Some(only),
+            _ => None,
+        }
+    }
+
     /// As `arrival::look_up` at the time of the table. An exact name comes before one without its tag, and both before what takes the rest of the
     /// domain (`addresses::meaning`).
     pub fn find(&self, address: &Address) -> Found {

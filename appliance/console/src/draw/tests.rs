@@ -99,6 +99,7 @@ pub(crate) fn daemon(messages: u64) -> Daemon {
             probation: None,
             incidents: vec![],
             storage_nodes: vec![],
+            front: vec![],
             recipients: None,
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),

@@ -48,6 +48,8 @@ pub enum Service {
     ZoneSmtp,
     ZoneQmqp,
     Recipients,
+    /// For fronts.
+    ZoneClient,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 17] = [
+    pub const ALL: [Service; 18] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -97,6 +99,7 @@ impl Service {
         Service::ZoneSmtp,
         Service::ZoneQmqp,
         Service::Recipients,
+        Service::ZoneClient,
     ];
 
     pub fn name(self) -> &'static str {
@@ -118,6 +121,7 @@ impl Service {
             Service::ZoneSmtp => "zone_smtp",
             Service::ZoneQmqp => "zone_qmqp",
             Service::Recipients => "recipients",
+            Service::ZoneClient => "zone_client",
         }
     }
 
@@ -133,7 +137,8 @@ impl Service {
             | Service::Imaps
             | Service::Pop3
             | Service::Pop3s
-            | Service::Managesieve => Some(Zone::Client),
+            | Service::Managesieve
+            | Service::ZoneClient => Some(Zone::Client),
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 Some(Zone::Storage)
             }

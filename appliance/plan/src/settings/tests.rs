@@ -23,6 +23,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[limits]", "limits"),
     ("[zones]", "zones"),
     ("[peers]", "peers"),
+    ("[front]", "front"),
+    ("[[front.storage]]", "front.storage"),
     ("[inbound.recipients]", "inbound.recipients"),
     ("[[inbound.storage]]", "inbound.storage"),
     ("[memory]", "memory"),

@@ -62,6 +62,7 @@ impl Settings {
             outbound: Outbound::default(),
             zones: Run::default(),
             peers: Peers::default(),
+            front: Default::default(),
             network: None,
             time: Time::default(),
             domains: Vec::new(),

@@ -20,6 +20,7 @@ impl Settings {
         let us = |span: Span| span.0.as_micros() as u64;
         ZonesPlan {
             storage: self.inbound.storage.clone(),
+            front: self.front.storage.clone(),
             recipients_every_us: us(self.inbound.recipients.every),
             recipients_age_us: us(self.inbound.recipients.age),
         }
@@ -32,12 +33,12 @@ impl Settings {
         let is_known = match run.len() {
             3 => Zone::ALL.iter().all(|zone| run.contains(zone)),
             2 => run.contains(&Zone::Storage) && run.contains(&Zone::Client),
-            1 => run.contains(&Zone::Inbound),
+            1 => run.contains(&Zone::Inbound) || run.contains(&Zone::Client),
             _ => false,
         };
         if !is_known {
             return Err(
-                "zones.run: write all three zones (or omit it), [\"inbound\"] for a node without storage, or [\"storage\", \"client\"] for one that gets its mail from such nodes"
+                "zones.run: write all three zones (or omit it), [\"inbound\"] for a node without storage that takes mail of other servers, [\"client\"] for one that passes people on, or [\"storage\", \"client\"] for one that gets its mail from such nodes"
                     .into(),
             );
         }
@@ -58,6 +59,7 @@ impl Settings {
             ("zone_smtp", &listen.zone_smtp),
             ("zone_qmqp", &listen.zone_qmqp),
             ("recipients", &listen.recipients),
+            ("zone_client", &listen.zone_client),
         ];
         // A listener without its zone would accept connections and have nothing to answer: refused here, with the key by name.
         let without = |zone: Zone, keys: &[(&str, &Vec<SocketAddr>)]| {
@@ -83,6 +85,7 @@ impl Settings {
         } else {
             self.check_storage_nodes()?;
         }
+        self.check_front()?;
         let doors = zones.iter().any(|(_, addresses)| !addresses.is_empty());
         self.check_peers(doors, !listen.zone_qmqp.is_empty())
     }
@@ -102,6 +105,9 @@ impl Settings {
                 "[[domain]] and [[account]] are kept by storage nodes: remove them here".into(),
             );
         }
+        if self.is_front() {
+            return self.check_recipients();
+        }
         let nodes = &self.inbound.storage;
         if !(1..=STORAGE_NODES_MAX).contains(&nodes.len()) {
             return Err(format!(
@@ -120,6 +126,10 @@ impl Settings {
         if nodes.iter().all(|node| node.recipients.is_none()) {
             return Err("[[inbound.storage]]: no node serves the table of recipients: write `recipients` with the address of listen.recipients there".into());
         }
+        self.check_recipients()
+    }
+
+    fn check_recipients(&self) -> Result<(), String> {
         let Recipients { every, age } = self.inbound.recipients;
         if !(Duration::from_secs(1)..=Duration::from_secs(600)).contains(&every.0) {
             return Err("inbound.recipients.every: write 1s to 10m".into());
@@ -137,7 +147,7 @@ impl Settings {
             ("certificate", &peers.certificate),
             ("key", &peers.key),
         ];
-        let is_needed = doors || !self.inbound.storage.is_empty();
+        let is_needed = doors || !self.runs(Zone::Storage);
         let is_begun = files.iter().any(|(_, file)| file.is_some());
         if let Some((key, _)) = files.iter().find(|(_, file)| file.is_none())
             && (is_needed || is_begun)

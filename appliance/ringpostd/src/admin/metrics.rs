@@ -6,6 +6,7 @@ mod afar;
 mod cores;
 mod door;
 mod filter;
+mod front;
 mod logins;
 mod page;
 mod process;
@@ -68,6 +69,7 @@ impl Admin {
         self.write_pop3(&mut page);
         self.write_managesieve(&mut page);
         self.write_afar(&mut page);
+        self.write_front(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
         self.write_memory(&mut page);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use client::front::Nodes;
 use client::login::Logins;
 use client::relay::Route;
 use door::Door;
@@ -67,6 +68,8 @@ struct Shared {
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
     afar: Option<afar::Settings>,
+    /// Storage nodes that people are passed on to; `None`: this node is not a front.
+    front: Option<Nodes>,
     /// What other nodes are shown; `None`: there are none.
     own: Option<Arc<Own>>,
     stopping: AtomicBool,
@@ -94,6 +97,7 @@ impl Admin {
             acme,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
+            front: serving.front.clone(),
             own: serving.peers.as_ref().map(|peers| peers.own.clone()),
             stopping: AtomicBool::new(false),
             began: Instant::now(),
@@ -162,6 +166,11 @@ impl Admin {
     /// `None`: storage is here.
     pub(crate) fn afar(&self) -> Option<&afar::Settings> {
         self.shared.afar.as_ref()
+    }
+
+    /// `None`: this node is not a front.
+    pub(crate) fn front(&self) -> Option<&Nodes> {
+        self.shared.front.as_ref()
     }
 
     /// The certificate that other nodes are shown; `None`: there are none.
@@ -264,6 +273,11 @@ impl Admin {
 
     /// Why mail is not taken or not read: what the volume says now, or what the last probe saw.
     pub(crate) async fn trouble(&self) -> Result<Option<String>, Refused> {
+        if let Some(nodes) = self.front() {
+            let any_up = nodes.all().iter().any(|node| node.state().is_up);
+            let away = "no storage node works: logins are put off";
+            return Ok((!any_up).then(|| away.to_owned()));
+        }
         if let Some(afar) = self.afar() {
             let mut states = afar.targets.all().iter().map(|target| target.state());
             let any_up = states.any(|state| state.is_up);

@@ -5,11 +5,14 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ::admin::certificate;
+use ::admin::front::{FrontNodeLine, FrontSessions};
 use ::admin::limits::INCIDENTS_SHOWN;
 use ::admin::reply::{RecipientsLine, ServiceLine, Status, StorageNodeLine};
+use client::front::{Node, Nodes};
+use client::login::audit::Protocol;
 use hardware::incident;
 use inbound::afar;
-use plan::Service;
+use plan::{Service, Zone};
 use runtime::SessionHost;
 
 use crate::acme::Acme;
@@ -19,9 +22,10 @@ use crate::admin::{legs, machine, spool, volume};
 /// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
     let refuses = admin.trouble().await?;
-    let (legs, scrub) = match admin.afar() {
-        Some(_) => (Vec::new(), None),
-        None => {
+    let has_storage = admin.plan().runs(Zone::Storage);
+    let (legs, scrub) = match has_storage {
+        false => (Vec::new(), None),
+        true => {
             let look = admin.ask(async |mailboxes| {
                 let volume = volume_of(&mailboxes);
                 (legs::lines(volume), Some(volume::scrub_line(volume)))
@@ -29,9 +33,9 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             look.await?
         }
     };
-    let spool = match (admin.afar(), admin.spool(), &admin.plan().spool) {
+    let spool = match (has_storage, admin.spool(), &admin.plan().spool) {
         // A node without storage and without [spool] says nothing of one.
-        (Some(_), Err(_), None) => None,
+        (false, Err(_), None) => None,
         _ => Some(spool::detail(admin).await),
     };
     let received = admin.metrics().received();
@@ -63,6 +67,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
         scrub,
         storage_nodes: admin.afar().map_or_else(Vec::new, storage_nodes),
         recipients: admin.afar().map(recipients),
+        front: admin.front().map_or_else(Vec::new, front_nodes),
         messages_accepted: received.accepted,
         bytes_accepted: received.bytes,
         receive_memory_bytes: admin.receive_memory().used_bytes() as u64,
@@ -77,6 +82,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             let mut alarms = machine::alarms().await;
             alarms.extend(spool.iter().flat_map(spool::alarms));
             alarms.extend(admin.afar().and_then(alarm_of_nodes));
+            alarms.extend(admin.front().into_iter().flat_map(alarms_of_front));
             alarms.extend(probation_alarm);
             let sources = admin.certificate().sources();
             alarms.extend(
@@ -117,6 +123,47 @@ fn storage_nodes(afar: &afar::Settings) -> Vec<StorageNodeLine> {
         }
     };
     afar.targets.all().iter().map(line).collect()
+}
+
+fn front_nodes(nodes: &Nodes) -> Vec<FrontNodeLine> {
+    let read = |counter: &AtomicU64| counter.load(Relaxed);
+    let line = |node: &Node| {
+        let (state, table) = (node.state(), node.table.state(SessionHost::of_core().now()));
+        let sessions = |protocol: Protocol| FrontSessions {
+            protocol: protocol.name().to_owned(),
+            open: node.open(protocol),
+            passed: node.passed(protocol),
+        };
+        FrontNodeLine {
+            address: node.address.to_string(),
+            name: node.name.to_str().into_owned(),
+            up: state.is_up,
+            why: state.trouble,
+            sessions: Protocol::ALL.map(sessions).into(),
+            refused: read(&node.refused),
+            failed: read(&node.failed),
+            broken: read(&node.broken),
+            addresses: table.addresses as u64,
+            age_s: table.age_s,
+            fresh: table.is_fresh,
+            trouble: table.trouble,
+        }
+    };
+    nodes.all().iter().map(line).collect()
+}
+
+fn alarms_of_front(nodes: &Nodes) -> Vec<String> {
+    let away = |node: &Node| {
+        let state = node.state();
+        (!state.is_up).then(|| {
+            format!(
+                "storage node {} does not work, and its people cannot log in: {}; look at that node, or change [[front.storage]]",
+                node.label(),
+                state.trouble
+            )
+        })
+    };
+    nodes.all().iter().filter_map(away).collect()
 }
 
 /// Senders notice nothing of it for as long as a spool takes their mail.

@@ -95,30 +95,8 @@ fn receive<K: Keeper + 'static>(
 
 /// What serves a connection of submission. Passwords without TLS are taken from the loopback only, in trial mode.
 pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
-    let sending = serving.plan.sending;
-    let settings = |login_without_tls| {
-        Rc::new(submit::Settings {
-            smtp: Arc::new(smtp::Config {
-                role: Role::Smtp,
-                service: smtp::Service::Submission { login_without_tls },
-                hostname: serving.plan.server_name.clone(),
-                limits: smtp::Limits {
-                    message_bytes_max: serving.plan.message_bytes_max,
-                    ..smtp::Limits::default()
-                },
-                tls_available: true,
-                tls_required: false,
-            }),
-            tls: Some(serving.tls.clone()),
-            postmaster: serving.postmaster.clone(),
-            rates: submit::Rates {
-                messages_per_hour: sending.messages_per_hour,
-                messages_per_day: sending.messages_per_day,
-                recipients_per_hour: sending.recipients_per_hour,
-                recipients_per_day: sending.recipients_per_day,
-            },
-        })
-    };
+    let tls = || Some(serving.tls.clone());
+    let settings = |without_tls| Rc::new(submission_settings(serving, without_tls, tls()));
     let (usual, on_loopback) = (settings(false), settings(serving.login_on_loopback));
     let submitter = submitter.clone();
     Rc::new(move |connection| {
@@ -129,14 +107,49 @@ pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::l
     })
 }
 
-/// What serves a connection of IMAP.
-pub(super) fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
-    let settings = Rc::new(imap::Settings {
+/// Without `tls` no STARTTLS is offered.
+pub(super) fn submission_settings(
+    serving: &Serving,
+    login_without_tls: bool,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> submit::Settings {
+    let sending = serving.plan.sending;
+    submit::Settings {
+        smtp: Arc::new(smtp::Config {
+            role: Role::Smtp,
+            service: smtp::Service::Submission { login_without_tls },
+            hostname: serving.plan.server_name.clone(),
+            limits: smtp::Limits {
+                message_bytes_max: serving.plan.message_bytes_max,
+                ..smtp::Limits::default()
+            },
+            tls_available: tls.is_some(),
+            tls_required: false,
+        }),
+        tls,
+        postmaster: serving.postmaster.clone(),
+        rates: submit::Rates {
+            messages_per_hour: sending.messages_per_hour,
+            messages_per_day: sending.messages_per_day,
+            recipients_per_hour: sending.recipients_per_hour,
+            recipients_per_day: sending.recipients_per_day,
+        },
+    }
+}
+
+/// As people reach IMAP.
+pub(super) fn imap_settings(serving: &Serving) -> imap::Settings {
+    imap::Settings {
         tls: Some(serving.tls.clone()),
         login_on_loopback: serving.login_on_loopback,
         append_bytes_max: serving.plan.message_bytes_max as usize,
         hide: serving.plan.imap_hide.iter().map(hidden).collect(),
-    });
+    }
+}
+
+/// What serves a connection of IMAP.
+pub(super) fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
+    let settings = Rc::new(imap_settings(serving));
     let reader = reader.clone();
     Rc::new(move |connection| {
         let (reader, settings) = (reader.clone(), settings.clone());

@@ -1,5 +1,6 @@
 //! Zones on several machines, as several processes on this one: a node with the inbound zone alone, and storage nodes behind it.
 
+mod front;
 mod relay;
 mod spooled;
 

@@ -149,6 +149,14 @@ impl Session {
         self.on_step(tag, exchange, step, out);
     }
 
+    /// At `Event::FindKeys`: another server carries the exchange on. The client's first message as it came; what follows is a command again.
+    pub fn take_first(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.expect, Expect::Command) {
+            Expect::Keys { exchange, .. } => exchange.first(),
+            _ => None,
+        }
+    }
+
     /// Answers `Event::FindKeys` where they cannot be looked up now; the caller writes the reply.
     pub fn login_deferred(&mut self) {
         self.expect = Expect::Command;

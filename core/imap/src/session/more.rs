@@ -54,6 +54,11 @@ impl Session {
         self.hiding = Hidden::new(rules);
     }
 
+    /// What the client called itself (ID), for another server that hides capabilities from it.
+    pub fn client_name(&self) -> &str {
+        self.hiding.client()
+    }
+
     /// Before `logged_in`: whose mailboxes these are, for the same.
     pub fn belongs_to(&mut self, account: &str) {
         self.hiding.meet_account(account);

@@ -61,6 +61,17 @@ impl Origin {
 
 const _: () = assert!(TARGETS_MAX < 16);
 
+/// What a table says of a person's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    Account,
+    /// It did when the table was fresh.
+    Perhaps,
+    Nothing,
+    /// There is no table, or none that is fresh enough to say that it does not.
+    Unknown,
+}
+
 /// What is shown of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableState {
@@ -162,6 +173,28 @@ impl Table {
             found,
             generation: self.shared.generation.clone(),
             at,
+        }
+    }
+
+    /// Whether the storage node of this table holds the account that a person logs in to as `user`: its address, or the local part where there is one
+    /// domain.
+    pub fn holds(&self, user: &str, now: Time) -> Holds {
+        let held = self.now();
+        let is_fresh = self.is_fresh(&held, now);
+        let Some(table) = held.table.clone() else {
+            return Holds::Unknown;
+        };
+        drop(held);
+        let address = match (user.rsplit_once('@'), table.only_domain()) {
+            (Some((local, domain)), _) => Address::from_parts(local, domain),
+            (None, Some(domain)) => Address::from_parts(user, domain),
+            (None, None) => None,
+        };
+        match address.map(|address| table.find(&address)) {
+            Some(Found::Account(_)) if is_fresh => Holds::Account,
+            Some(Found::Account(_)) => Holds::Perhaps,
+            _ if is_fresh => Holds::Nothing,
+            _ => Holds::Unknown,
         }
     }
 

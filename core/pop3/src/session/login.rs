@@ -140,6 +140,14 @@ impl Session {
         self.mechanism
     }
 
+    /// At `Event::FindKeys`: another server carries the exchange on. The client's first message as it came; what follows is a command again.
+    pub fn take_first(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.expect, Expect::Command) {
+            Expect::Keys(exchange) => exchange.first(),
+            _ => None,
+        }
+    }
+
     /// Answers `Event::FindKeys`.
     pub fn keys_found(&mut self, found: Found, out: &mut Vec<u8>) {
         let expected = std::mem::replace(&mut self.expect, Expect::Command);

@@ -11,6 +11,7 @@ use super::*;
 use crate::core::{Core, CoreHandle, CoreSettings};
 use crate::listener::{Gate, Listener, bind};
 
+mod duplex;
 mod proxied;
 
 struct Served {

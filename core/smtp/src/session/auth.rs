@@ -124,6 +124,14 @@ impl<R> Session<R> {
         self.mechanism
     }
 
+    /// At `FindKeys`: another server carries the exchange on. The client's first message as it came; `login_verdict` is owed.
+    pub fn take_first(&mut self) -> Option<String> {
+        match std::mem::replace(&mut self.state, State::Login) {
+            State::Keys(exchange) => exchange.first(),
+            _ => None,
+        }
+    }
+
     /// Answers `FindKeys`.
     pub fn keys_found(&mut self, found: Found, output: &mut Vec<u8>) {
         let State::Keys(mut exchange) = std::mem::replace(&mut self.state, State::Command) else {

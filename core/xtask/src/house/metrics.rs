@@ -22,6 +22,11 @@ const ELSEWHERE: &[&str] = &[
     "ringpost_recipients_addresses",
     "ringpost_recipients_fresh",
     "ringpost_deliveries_in_doubt",
+    // Of a front.
+    "ringpost_front_node_up",
+    "ringpost_front_sessions_open",
+    "ringpost_front_sessions",
+    "ringpost_front_failures",
 ];
 
 pub fn inspect(tree: &Tree, findings: &mut Findings) {
