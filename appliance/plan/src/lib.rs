@@ -18,6 +18,7 @@ pub mod choose;
 pub mod descriptors;
 pub mod door;
 pub mod imap;
+pub mod ldap;
 pub mod limits;
 pub mod load;
 pub mod machine;

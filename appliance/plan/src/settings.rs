@@ -12,6 +12,7 @@ use toml::Spanned;
 use crate::acme::Acme;
 use crate::door::Door;
 use crate::imap::Imap;
+use crate::ldap::Ldap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::plan::parts::Zone;
@@ -51,6 +52,9 @@ pub struct Settings {
     pub acme: Acme,
     #[serde(default)]
     pub login: Login,
+    /// Another directory that checks passwords.
+    #[serde(default)]
+    pub ldap: Ldap,
     #[serde(default)]
     pub inbound: Inbound,
     #[serde(default)]
@@ -529,6 +533,7 @@ impl Settings {
         self.check_zones().map_err(told)?;
         self.reports.check().map_err(told)?;
         self.imap.check().map_err(told)?;
+        self.ldap.check(self.runs(Zone::Storage)).map_err(told)?;
         let volume = self.volume.legs.get_ref();
         self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
