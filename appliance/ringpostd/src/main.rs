@@ -22,6 +22,7 @@ mod daemon;
 mod door;
 mod engine;
 mod events;
+mod ldap;
 mod listen;
 mod notes;
 mod notify;

@@ -15,7 +15,7 @@ use crate::ber::{Malformed, message_length};
 use crate::left;
 use crate::limits::SEARCH_BYTES_MAX;
 use crate::message::{self, Answer, Done, Entry, SUCCESS, Search};
-use crate::servers::{Server, Tls};
+use crate::settings::{Server, Tls};
 
 /// Why a call gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

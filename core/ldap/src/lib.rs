@@ -1,7 +1,7 @@
 //! LDAP (RFC 4511) as a client: who a user is, whether a password is that user's, who else there is, and which groups.
 //!
-//! `ber.rs`, `filter.rs` and `message.rs` are bytes to meaning and back; `connection.rs` has one connection, `servers.rs` several servers with their
-//! health, `people.rs` what is asked. Start reading at `Ldap`, below.
+//! `ber.rs`, `filter.rs` and `message.rs` are bytes to meaning and back; `settings.rs` says how a directory is asked, `connection.rs` has one connection,
+//! `servers.rs` several servers with their health, `people.rs` what is asked. Start reading at `Ldap`, below.
 //!
 //! What must hold:
 //! * nothing that a server sends makes this crate panic, recurse or hold more than `limits.rs` says: replies are read by a grammar of known depth.
@@ -23,6 +23,7 @@ pub mod limits;
 mod message;
 mod people;
 mod servers;
+mod settings;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,8 +35,9 @@ use rustls::ClientConfig;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use filter::{Filter, escape};
-pub use people::{Checked, Group, Member, Person, Secret, Settings};
-pub use servers::{Gauges, Health, Server, Tls};
+pub use people::{Checked, Group, Member, Person};
+pub use servers::{Gauges, Health};
+pub use settings::{Secret, Server, Settings, Tls};
 
 use limits::{JOBS_UNDER_WAY_MAX, JOBS_WAITING_MAX, NAMES_LOOKED_UP_MAX};
 use servers::Servers;

@@ -12,61 +12,8 @@ use crate::limits::{
     KEPT_BYTES_MAX, MEMBERS_IN_ALL_MAX, MEMBERS_MAX, PAGE_ENTRIES, PEOPLE_MAX,
 };
 use crate::message::{Entry, SUCCESS, Search, WRONG_PASSWORD};
-use crate::servers::{Server, Servers};
-
-/// How the directory is asked, and what its attributes mean.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// In the order in which they are asked.
-    pub servers: Vec<Server>,
-    /// Who searches; empty: searches are anonymous.
-    pub bind_dn: String,
-    pub bind_password: Secret,
-    pub base: String,
-    /// Finds one user, and with `*` for the user all of them.
-    pub user_filter: Filter,
-    /// The first that has an address of `domains` says what the account is called.
-    pub mail: Vec<String>,
-    /// Further addresses; `smtp:` in front is taken off, and other kinds of addresses are left out.
-    pub aliases: Vec<String>,
-    /// A value other than `FALSE`, `0` or `no` says that the user is disabled; of `userAccountControl` the second bit does.
-    pub disabled: String,
-    /// Lower case. What is elsewhere is none of ours.
-    pub domains: Vec<String>,
-    /// The distinguished name of a group that a user must be in, directly or by other groups.
-    pub required_group: Option<String>,
-    /// The server follows groups in groups itself (Active Directory).
-    pub has_chain_rule: bool,
-    /// All groups; `None`: no groups are read.
-    pub groups: Option<Filter>,
-    pub group_base: String,
-    /// Of a group: distinguished names, or users' names.
-    pub member: String,
-    /// Of a user: the name by which a group without distinguished names has it.
-    pub user: String,
-    /// For one call.
-    pub deadline: Duration,
-}
-
-/// Bytes that no text shows.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    pub fn new(bytes: Vec<u8>) -> Secret {
-        Secret(bytes)
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+use crate::servers::Servers;
+use crate::settings::Settings;
 
 /// A user of the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -508,3 +455,6 @@ const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 const ACCOUNT_DISABLE: u64 = 2;
 /// As `directory` bounds a group.
 const MEMBERS_OF_ONE_MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests;

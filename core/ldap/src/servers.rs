@@ -19,27 +19,7 @@ use crate::Away;
 use crate::connection::{Connection, Fault};
 use crate::limits::{CONNECTIONS_EACH_MAX, IDLE_MAX, REST};
 use crate::message::SUCCESS;
-use crate::people::Settings;
-
-/// How a server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// As the settings have it, for people.
-    pub url: String,
-    pub host: String,
-    pub port: u16,
-    pub tls: Tls,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// From the first byte (`ldaps`).
-    Implicit,
-    /// By StartTLS (RFC 4513 §3); without it nothing is said.
-    Start,
-    /// Passwords travel in clear.
-    Never,
-}
+use crate::settings::{Server, Settings};
 
 /// What is known of the servers, for people and metrics. Any thread reads it.
 pub struct Gauges {

@@ -24,6 +24,7 @@ use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::admin::held::Certificate;
 use crate::engine::Whose;
+use crate::ldap::Directory;
 use crate::peers::Own;
 use crate::serving::Serving;
 
@@ -63,6 +64,8 @@ struct Shared {
     certificate: Arc<dyn Certificate>,
     /// What orders a certificate; `None`: nothing does.
     acme: Option<Arc<Acme>>,
+    /// Another directory; `None`: there is none.
+    ldap: Option<Arc<Directory>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -92,6 +95,7 @@ impl Admin {
             receive_memory: serving.memory.receiving.clone(),
             certificate,
             acme,
+            ldap: serving.ldap.clone(),
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             own: serving.peers.as_ref().map(|peers| peers.own.clone()),
@@ -151,6 +155,10 @@ impl Admin {
     }
 
     /// `None`: the settings order no certificate.
+    pub(crate) fn ldap(&self) -> Option<&Arc<Directory>> {
+        self.shared.ldap.as_ref()
+    }
+
     pub(crate) fn acme(&self) -> Option<&Acme> {
         self.shared.acme.as_deref()
     }

@@ -101,7 +101,7 @@ impl Known {
         })
     }
 
-    /// Another directory says that nobody logs in to it.
+    /// Another directory has disabled it: all logins are refused.
     pub fn is_disabled(&self) -> bool {
         self.mark.is_some_and(|mark| mark.is_disabled)
     }
