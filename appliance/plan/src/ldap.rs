@@ -130,7 +130,10 @@ impl Ldap {
         };
         match self.flavor {
             Flavor::Generic => Schema {
-                user_filter: of(&self.user_filter, "(|(mail={address})(uid={user}))"),
+                user_filter: of(
+                    &self.user_filter, // Without the first part groups with an address would be people.
+                    "(&(uid=*)(|(mail={address})(uid={user})))",
+                ),
                 mail: all(&self.mail, &["mail"]),
                 aliases: all(&self.aliases, &["mailAlternateAddress"]),
                 disabled: of(&self.disabled, ""),

@@ -165,6 +165,10 @@ impl Connection {
         match done.code {
             SUCCESS => Ok(done),
             _ if is_cut => Ok(done),
+            // The server is well: other questions are answered.
+            code if message::LIMITS.contains(&code) => Err(Fault::TooMuch(
+                "entries for a limit of its own (result 3, 4 or 11)",
+            )),
             code => Err(Fault::Refused {
                 code,
                 text: done.text,

@@ -202,6 +202,8 @@ const TEXT_LETTERS_MAX: usize = 200;
 // Result codes (RFC 4511 §A.1) that mean something to us.
 pub const SUCCESS: u32 = 0;
 pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
+/// timeLimitExceeded, sizeLimitExceeded, adminLimitExceeded.
+pub const LIMITS: [u32; 3] = [3, SIZE_LIMIT_EXCEEDED, 11];
 /// What a bind answers that says: not with this password. 19 and 53: the account is locked or the password has expired.
 pub const WRONG_PASSWORD: [u32; 6] = [
     19, // constraintViolation

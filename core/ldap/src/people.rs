@@ -96,6 +96,9 @@ pub(crate) async fn everything(servers: &Rc<Servers>) -> Result<(Vec<Person>, Ve
         Ok((people, found))
     };
     let (mut people, found) = servers.with(EVERYTHING_WITHIN, read).await?;
+    // A filter for people that finds a group with an address as well must not make it an account.
+    let groups: HashSet<&str> = found.iter().map(|group| &*group.dn).collect();
+    people.retain(|person| !groups.contains(&*folded(&person.dn)));
     if let Some(required) = &settings.required_group
         && !settings.has_chain_rule
     {

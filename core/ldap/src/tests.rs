@@ -308,6 +308,7 @@ fn a_refused_search_is_not_an_empty_one() {
     });
     let ldap = Ldap::start(settings(vec![cut]), tls()).expect("a thread");
     assert!(block_on(ldap.everything()).is_err(), "not all of it");
+    assert!(ldap.gauges().health()[0].is_up, "logins go on");
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl Slapd {
         });
         let settings = format!(
             "{schemas}modulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile {0}/pid\nargsfile {0}/args\n{tls}\
-             database mdb\nsuffix \"{BASE}\"\nrootdn \"{ADMIN}\"\nrootpw \"{ADMIN_SECRET}\"\ndirectory {0}/data\nmaxsize 33554432\n\
+             database mdb\nsuffix \"{BASE}\"\nrootdn \"{ADMIN}\"\nrootpw \"{ADMIN_SECRET}\"\ndirectory {0}/data\nmaxsize 33554432\nsizelimit unlimited\n\
              access to attrs=userPassword by anonymous auth by * none\naccess to * by dn.exact=\"{SEARCH}\" read by * none\n",
             place.display()
         );
