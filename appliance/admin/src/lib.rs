@@ -3,7 +3,7 @@
 //! `request.rs` and `reply.rs` are the two languages of the control socket, `client.rs` speaks them over the Unix socket and
 //! `https.rs` over HTTPS from another machine (`tls.rs` explains what went wrong there). `text.rs` writes a reply for people.
 //! `dkim.rs` and `dns_records.rs` have the words for DKIM keys and for the DNS records of a domain, `spool.rs` those for the spool. `exchange.rs` is how the daemon asks the two programs that may change the box: `settings.rs` and `update.rs` have their requests.
-//! `quarantine.rs` has those for mail that is kept apart, `logins.rs` for app passwords and the audit of logins, `acme.rs` for certificates of an authority, `front.rs` for storage nodes behind a front, `ways.rs` for the way that mail takes. `password.rs` hashes, `certificate.rs` reads certificates.
+//! `quarantine.rs` has those for mail that is kept apart, `logins.rs` for app passwords and the audit of logins, `ldap.rs` for another directory, `acme.rs` for certificates of an authority, `front.rs` for storage nodes behind a front, `ways.rs` for the way that mail takes. `password.rs` hashes, `certificate.rs` reads certificates.
 //!
 //! What must hold: nothing here knows the engine, so that small programs that run as root (`ringpost-san`, the console, the boot,
 //! the updater) do not link it; a password never travels, only its hash; requests and replies are bounded.
@@ -22,6 +22,7 @@ pub mod exchange;
 pub mod front;
 #[cfg(feature = "https")]
 mod https;
+pub mod ldap;
 pub mod limits;
 pub mod logins;
 #[cfg(feature = "passwords")]

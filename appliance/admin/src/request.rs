@@ -44,6 +44,10 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         keys: Option<crate::logins::Keys>,
     },
+    /// Another directory that checks passwords.
+    Ldap {
+        ask: crate::ldap::Ask,
+    },
     /// Keys of logins, app passwords, and the audit.
     Logins {
         ask: crate::logins::Ask,

@@ -17,6 +17,7 @@ mod damage;
 mod disks;
 mod dkim;
 mod dns_records;
+mod ldap;
 mod logins;
 mod network;
 mod profile;
@@ -50,6 +51,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::ReportShow { .. } => reports::show(&typed(value)?),
         Request::ReportSend { .. } => reports::sent(&typed::<Vec<_>>(value)?),
         Request::Spool { ask } => spool::show(ask, value)?,
+        Request::Ldap { ask } => ldap::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::QueueRoute { .. } => ways::show(&typed(value)?),

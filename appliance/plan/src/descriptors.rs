@@ -98,6 +98,15 @@ pub(crate) fn looking_up(askers: u64) -> DescriptorLine {
     }
 }
 
+/// Connections to another directory, those whose names are looked up, and the runtime of their thread.
+pub(crate) fn asking() -> DescriptorLine {
+    DescriptorLine {
+        what: "asking the directory (LDAP)".to_owned(),
+        count: LDAP_CONNECTIONS + CORE_DESCRIPTORS,
+        lower: String::new(),
+    }
+}
+
 /// Connections of `threads` threads to storage nodes.
 pub(crate) fn handing(threads: u64) -> DescriptorLine {
     DescriptorLine {

@@ -19,6 +19,7 @@ pub mod descriptors;
 pub mod door;
 pub mod front;
 pub mod imap;
+pub mod ldap;
 pub mod limits;
 pub mod load;
 pub mod machine;

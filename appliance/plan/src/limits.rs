@@ -47,6 +47,10 @@ pub const SCRIPTS_BYTES: u64 = 32 * MIB as u64;
 pub const FILTER_BYTES: u64 = (16 + 32) * MIB as u64;
 /// What is kept about logins (`logins::limits::BYTES_MAX`), passwords that were right a moment ago, and failures (`client::login`).
 pub const LOGINS_BYTES: u64 = 20 * MIB as u64;
+/// Asking another directory, where the settings name one (`ldap::limits::MEMORY_BYTES`), and comparing what it has with the accounts here.
+pub const LDAP_BYTES: u64 = 160 * MIB as u64;
+/// Connections to the servers of another directory, all together, and names of them that are looked up.
+pub const LDAP_CONNECTIONS: u64 = 32;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.

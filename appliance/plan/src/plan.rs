@@ -183,6 +183,9 @@ impl Plan {
         if scanning.calls > 0 {
             fixed.push(descriptors::scanning(scanning.calls));
         }
+        if settings.ldap.is_on() {
+            fixed.push(descriptors::asking());
+        }
         if settings.is_front() {
             fixed.push(descriptors::watching(settings.front.storage.len()));
         } else if !has_storage {
@@ -308,11 +311,19 @@ fn handing_threads(settings: &Settings, cores: &[CorePlan]) -> u64 {
     threads_of(cores, Zone::Inbound) + u64::from(!settings.spool.legs.is_empty())
 }
 
-/// What it takes that zones are on several machines.
+/// What it takes that zones are on several machines, or people in another directory.
 fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
     let inbound = !settings.runs(Zone::Storage) && !settings.is_front();
     let threads = inbound.then(|| handing_threads(settings, cores));
-    memory::apart(threads, !settings.listen.recipients.is_empty())
+    let mut lines = memory::apart(threads, !settings.listen.recipients.is_empty());
+    if settings.ldap.is_on() {
+        lines.push(memory::MemoryLine {
+            what: "asking the directory (LDAP)".to_owned(),
+            bytes: LDAP_BYTES,
+            lower: String::new(),
+        });
+    }
+    lines
 }
 
 /// Calls to scanners at a time, and the threads that make them.

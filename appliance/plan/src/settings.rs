@@ -14,6 +14,7 @@ use crate::acme::Acme;
 use crate::door::Door;
 use crate::front::Front;
 use crate::imap::Imap;
+use crate::ldap::Ldap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::plan::parts::Zone;
@@ -56,6 +57,9 @@ pub struct Settings {
     pub acme: Acme,
     #[serde(default)]
     pub login: Login,
+    /// Another directory that checks passwords.
+    #[serde(default)]
+    pub ldap: Ldap,
     #[serde(default)]
     pub inbound: Inbound,
     #[serde(default)]
@@ -539,6 +543,7 @@ impl Settings {
         self.check_zones().map_err(told)?;
         self.reports.check().map_err(told)?;
         self.imap.check().map_err(told)?;
+        self.ldap.check(self.runs(Zone::Storage)).map_err(told)?;
         let volume = self.volume.legs.get_ref();
         self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use admin::ldap::Ask as Directory;
 use admin::logins::Ask as Logins;
 use admin::places::{Remote, SOCKET, uploads};
 use admin::request::Request;
@@ -120,6 +121,9 @@ impl Command {
             Request::Logins {
                 ask: Logins::AuditVerify,
             } => value["intact"] != Value::Bool(true),
+            Request::Ldap {
+                ask: Directory::Sync { .. },
+            } => !value["stopped"].is_null() || value["failed"] != 0,
             Request::DomainCheck { .. } => value["right"] != Value::Bool(true),
             Request::VolumeAcceptDamage { yes }
             | Request::Spool {

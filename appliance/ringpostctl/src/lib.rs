@@ -21,6 +21,7 @@ mod dkim;
 mod domain;
 mod dump;
 mod file;
+mod ldap;
 mod leg;
 mod limits;
 mod maildir;

@@ -19,6 +19,7 @@ use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
+use crate::ldap::LdapVerb;
 use crate::leg::LegVerb;
 use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
@@ -39,6 +40,9 @@ pub(crate) enum Verb {
     /// Manage app passwords: passwords made up for one program or device, each for some protocols
     #[command(subcommand)]
     AppPassword(AppPasswordVerb),
+    /// Manage people whose passwords another directory checks (LDAP, Active Directory)
+    #[command(subcommand)]
+    Ldap(LdapVerb),
     /// Read the audit of logins, and check that it was not changed
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -403,6 +407,7 @@ impl Verb {
             Verb::Status => Request::Status,
             Verb::Plan => Request::Plan,
             Verb::Account(verb) => verb.request(ask)?,
+            Verb::Ldap(verb) => verb.request(),
             Verb::Audit(verb) => verb.request(),
             Verb::Domain(verb) => verb.request(),
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },

@@ -31,6 +31,7 @@ pub mod doors;
 mod fsck;
 pub mod held;
 mod http;
+mod ldap;
 pub mod legs;
 pub mod limits;
 mod logins;

@@ -24,6 +24,7 @@ use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores};
 use crate::engine::{Opening, Whose};
+use crate::ldap::{self, Directory};
 use crate::people::People;
 use crate::reports::Reports;
 use crate::serving::Serving;
@@ -82,6 +83,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let shown_to_all = certificate::for_strangers(&shown, &settings.acme)?;
     let https = certificate::for_https(&settings, &shown)?;
     let acme = Acme::open(&settings, &state, &shown)?;
+    let ldap = Directory::open(&settings.ldap)?;
     // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
         People::demo()?
@@ -178,7 +180,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
         ),
         spent: Spent::default(),
-        logins: logins(&settings.login, has_storage, &door, &audit),
+        logins: logins(&settings.login, has_storage, &door, &audit, ldap.as_ref()),
+        ldap: ldap.clone(),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
         reports: Reports::new(&plan, tallies, authorities),
@@ -220,6 +223,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let admin = Admin::new(&serving, begun.lane, shown, acme.clone());
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
+    if let Some(ldap) = ldap {
+        tokio::task::spawn_local(ldap::sync::run(ldap, owner.clone()));
+    }
     // The doors are open: an authority that looks finds its answer.
     if let Some(acme) = acme {
         tokio::task::spawn_local(acme.run(cores::names(&plan)));
@@ -264,10 +270,20 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
 }
 
 /// Checks passwords for all cores. Where storage is elsewhere there are no accounts, and so no keys.
-fn logins(settings: &Login, has_storage: bool, door: &Door, audit: &audit::Audit) -> Logins {
+fn logins(
+    settings: &Login,
+    has_storage: bool,
+    door: &Door,
+    audit: &audit::Audit,
+    ldap: Option<&Arc<Directory>>,
+) -> Logins {
     let logins = Logins::new()
         .reporting(door::on_failure(door))
         .auditing(audit.sink());
+    let logins = match ldap {
+        Some(ldap) => logins.with_outside(ldap.clone()),
+        None => logins,
+    };
     match has_storage {
         true => logins.with_keyring(settings.scram),
         false => logins,

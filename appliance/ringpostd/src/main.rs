@@ -23,6 +23,7 @@ mod door;
 mod engine;
 mod events;
 mod front;
+mod ldap;
 mod listen;
 mod notes;
 mod notify;

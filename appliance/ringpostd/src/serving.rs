@@ -14,6 +14,7 @@ use runtime::Budget;
 use storage::owner::Owner;
 
 use crate::admin::counters::Metrics;
+use crate::ldap::Directory;
 use crate::peers::Peers;
 use crate::reports::Reports;
 
@@ -30,6 +31,8 @@ pub struct Serving {
     pub memory: imap::Memory,
     /// Checks passwords, and remembers which failed.
     pub logins: Logins,
+    /// Another directory; `None`: there is none.
+    pub ldap: Option<Arc<Directory>>,
     /// What people sent lately.
     pub spent: submit::Spent,
     /// Passwords are taken without TLS from the loopback.

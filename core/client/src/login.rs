@@ -7,6 +7,7 @@
 pub mod attempts;
 pub mod audit;
 mod known;
+pub mod outside;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordVerifier};
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use base::Time;
 use mailbox::{Account, AccountId};
 use runtime::{SessionHost, TlsFacts};
@@ -29,6 +30,7 @@ use crate::limits::LOGIN_FAILURE_DELAY;
 use attempts::Attempts;
 use audit::{Entry, From, Outcome, Sink};
 use known::{By, Known, learn, note_use};
+use outside::Outside;
 
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub struct Logins {
     has_keyring: bool,
     offers_scram: bool,
     attempts: Attempts,
+    /// Checks passwords of its own people; `None`: there is none.
+    outside: Option<Arc<dyn Outside>>,
 }
 
 /// What is done about an address whose login failed.
@@ -65,6 +69,8 @@ struct Shared {
     remembered: AtomicU64,
     /// SCRAM keys that are being made: one account's at a time.
     learning: AtomicUsize,
+    /// Passwords of another directory that are being kept.
+    keeping: AtomicUsize,
 }
 
 /// A password that was right a moment ago: clients log in many times with the same one.
@@ -84,6 +90,12 @@ pub trait Verifier: Send + Sync + 'static {
     /// `Unavailable`: it could not be done. `permit` is given back when the work is over, also where the caller is gone by then.
     fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying;
 
+    /// A new hash of a password, as `verify` takes it.
+    fn hash(&self, password: Vec<u8>, permit: Permit) -> Hashing {
+        drop((password, permit));
+        Box::pin(async { Err(Unavailable) })
+    }
+
     /// A hash that no account has, and that costs as much as one.
     fn decoy(&self) -> String;
 }
@@ -93,6 +105,9 @@ pub type Permit = OwnedSemaphorePermit;
 
 /// `Ok(false)`: the password is wrong.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
+
+/// A new hash.
+pub type Hashing = Pin<Box<dyn Future<Output = Result<String, Unavailable>>>>;
 
 /// argon2id with the parameters of the stored hash, on a thread for blocking work.
 struct Argon2id;
@@ -110,6 +125,20 @@ impl Verifier for Argon2id {
                 })
             });
             verified.await.map_err(|_| Unavailable)
+        })
+    }
+
+    fn hash(&self, password: Vec<u8>, permit: Permit) -> Hashing {
+        Box::pin(async move {
+            let hashed = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let mut salt = [0; 16];
+                fill_random(&mut salt);
+                let salt = SaltString::encode_b64(&salt).ok()?;
+                let hash = argon2::Argon2::default().hash_password(&password, &salt);
+                Some(hash.ok()?.to_string())
+            });
+            hashed.await.ok().flatten().ok_or(Unavailable)
         })
     }
 
@@ -138,12 +167,14 @@ impl Logins {
                 verifier: Box::new(verifier),
                 remembered: AtomicU64::new(0),
                 learning: AtomicUsize::new(0),
+                keeping: AtomicUsize::new(0),
             }),
             on_failure: None,
             audit: None,
             has_keyring: false,
             offers_scram: false,
             attempts: Attempts::default(),
+            outside: None,
         }
     }
 
@@ -166,6 +197,12 @@ impl Logins {
         self
     }
 
+    /// Passwords of some people are checked by another directory. SCRAM is not offered then.
+    pub fn with_outside(mut self, outside: Arc<dyn Outside>) -> Logins {
+        self.outside = Some(outside);
+        self
+    }
+
     /// For the metrics.
     pub fn attempts(&self) -> &Attempts {
         &self.attempts
@@ -179,7 +216,7 @@ impl Logins {
     /// What is offered on a connection, by its TLS.
     pub fn offer(&self, tls: Option<&TlsFacts>) -> Offer {
         Offer {
-            scram: self.offers_scram,
+            scram: self.offers_scram && self.outside.is_none(),
             binding: tls.and_then(|tls| tls.exporter).map(Binding),
         }
     }
@@ -193,9 +230,9 @@ impl Logins {
         user: &[u8],
         password: &[u8],
     ) -> Result<Option<Account>, Unavailable> {
-        let known = self.known(owner, user).await?;
+        let mut known = self.known(owner, user).await?;
         let pass = self.pass(host, from, &known).await?;
-        let decided = self.decide(owner, host, from, &known, password).await;
+        let decided = self.decide(owner, host, from, &mut known, password).await;
         // The source's place is taken until the late answer.
         let answer = self.settle(owner, host, from, &known, decided).await;
         drop(pass);
@@ -283,11 +320,16 @@ impl Logins {
         owner: &impl Ask,
         host: &SessionHost,
         from: &From,
-        known: &Known,
+        known: &mut Known,
         password: &[u8],
     ) -> Result<By, Unavailable> {
         if let Some(by) = known.by_app(password, from.protocol.bit()) {
             return Ok(by);
+        }
+        if let Some(outside) = self.outside_of(known) {
+            return self
+                .decide_outside(owner, host, from, known, password, outside)
+                .await;
         }
         let (account, is_right) = (
             known.account.as_ref(),
@@ -316,7 +358,10 @@ impl Logins {
         decided: Result<By, Unavailable>,
     ) -> Result<Option<Account>, Unavailable> {
         let number = self.number(&known.name);
-        let by = decided?;
+        let by = match decided? {
+            By::Main | By::App(_) if known.is_disabled() => By::Nothing(Outcome::Disabled),
+            by => by,
+        };
         if let By::Nothing(outcome) = by {
             self.attempts.failed(from.peer, number, host.now());
             self.failed(from.peer);

@@ -215,6 +215,11 @@ impl Directory {
         self.row(account, |row| row.quota_bytes).unwrap_or(0)
     }
 
+    /// Of an account that is held.
+    pub(crate) fn hash_of(&self, account: AccountId) -> Option<String> {
+        self.row(account, |row| row.password_hash.clone())
+    }
+
     fn row<T>(&self, account: AccountId, get: impl FnOnce(&AccountRow) -> T) -> Option<T> {
         let state = self.inner.state.borrow();
         state.accounts.get(&account)?.live().map(get)

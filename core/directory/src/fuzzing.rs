@@ -15,6 +15,7 @@ use crate::grant::Grant;
 use crate::group::{Group, Member, Posters};
 use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
+use crate::mark::Mark;
 use crate::record::Entry;
 use crate::route::Route;
 use crate::whole::Named;
@@ -195,5 +196,10 @@ pub(crate) fn named() -> Vec<Entry> {
         ends_unix_s: 1_800_604_800,
     };
     entries.extend(both("example.net", policy).map(Entry::KeptPolicy));
+    let mark = Mark {
+        is_disabled: true,
+        proved_unix_s: 1_800_000_000,
+    };
+    entries.extend(both("account 7", mark).map(Entry::Mark));
     entries
 }

@@ -11,9 +11,9 @@
 //!
 //! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, and those that are a name
 //! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`,
-//! `kept_policy.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
+//! `kept_policy.rs`, `mark.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
-//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs`, `kept_policies.rs` and `dkim_keys.rs`; start reading there.
+//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs`, `kept_policies.rs`, `marks.rs` and `dkim_keys.rs`; start reading there.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -36,6 +36,8 @@ mod kept_policy;
 mod key;
 pub mod limits;
 mod load;
+mod mark;
+mod marks;
 mod record;
 mod route;
 mod routes;
@@ -66,6 +68,8 @@ pub use group::{Group, Posters};
 pub use groups::GroupChange;
 pub use kept_policy::KeptPolicy;
 pub use load::Pin;
+pub use mark::Mark;
+pub use marks::{Marked, NewHash};
 pub use route::Route;
 pub use routes::parse_scope;
 pub use share::share;

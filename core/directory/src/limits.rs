@@ -53,6 +53,8 @@ pub const GRANTS_MAX: usize = 50_000;
 pub const ALLOWANCES_MAX: usize = 50_000;
 /// The most that one account may be given: so many times the usual limits.
 pub const TIMES_MAX: u32 = 10_000;
+/// Accounts, aliases and groups that another directory owns, all of their marks in memory: some 120 bytes each.
+pub const MARKS_MAX: usize = 100_000;
 /// Keys of one volume.
 pub const KEYS_MAX: usize = 16;
 /// Policies of other domains (MTA-STS); a large provider sends to some ten thousand domains that have one.

@@ -20,6 +20,7 @@ use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{DOMAINS_MAX, ROWS_PER_READ};
+use crate::mark::Mark;
 use crate::record::Entry;
 use crate::route::Route;
 use crate::state::{COUNTERS, Held};
@@ -124,7 +125,8 @@ impl Inner {
         self.load_whole::<Grant>().await?;
         self.load_whole::<Key>().await?;
         self.load_whole::<Allowance>().await?;
-        self.load_whole::<KeptPolicy>().await
+        self.load_whole::<KeptPolicy>().await?;
+        self.load_whole::<Mark>().await
     }
 
     /// Every row of one noun's table.

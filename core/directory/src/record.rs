@@ -14,6 +14,7 @@ use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
+use crate::mark::Mark;
 use crate::route::Route;
 use crate::whole::{Named, Noun};
 
@@ -31,6 +32,7 @@ pub(crate) enum Entry {
     Key(Named<Key>),
     Allowance(Named<Allowance>),
     KeptPolicy(Named<KeptPolicy>),
+    Mark(Named<Mark>),
 }
 
 /// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
@@ -45,6 +47,7 @@ macro_rules! of_named {
             Entry::Key($entry) => $body,
             Entry::Allowance($entry) => $body,
             Entry::KeptPolicy($entry) => $body,
+            Entry::Mark($entry) => $body,
             $($pattern => $other,)+
         }
     };
@@ -86,6 +89,8 @@ impl Entry {
             Entry::Allowance(entry)
         } else if let Some(entry) = Named::decode(record.kind, reader)? {
             Entry::KeptPolicy(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Mark(entry)
         } else {
             return Err(Broken);
         };

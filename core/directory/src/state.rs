@@ -26,6 +26,7 @@ use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
+use crate::mark::Mark;
 use crate::route::Route;
 use crate::whole::{Epoch, Whole};
 
@@ -75,6 +76,8 @@ pub(crate) struct State {
     /// By account.
     pub allowances: Whole<Allowance>,
     pub kept_policies: Whole<KeptPolicy>,
+    /// By account, alias or group.
+    pub marks: Whole<Mark>,
 }
 
 /// `$body` for every table that is in memory whole.
@@ -110,6 +113,10 @@ macro_rules! each_whole {
         };
         {
             let $rows = &$state.kept_policies;
+            $body
+        };
+        {
+            let $rows = &$state.marks;
             $body
         };
     }};
@@ -172,6 +179,7 @@ impl State {
             own_keys: Whole::default(),
             allowances: Whole::default(),
             kept_policies: Whole::default(),
+            marks: Whole::default(),
         }
     }
 
@@ -456,6 +464,7 @@ impl State {
         self.own_keys.settle(epoch);
         self.allowances.settle(epoch);
         self.kept_policies.settle(epoch);
+        self.marks.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

@@ -2,6 +2,7 @@
 
 mod dkim_keys;
 mod kept_policies;
+mod marks;
 mod names;
 
 use std::cell::RefCell;

@@ -75,7 +75,8 @@ pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 pub mod names {
     pub use directory::limits::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX};
     pub use directory::{
-        Alias, Group, GroupChange, KeptPolicy, Listed, Posters, Route, parse_scope,
+        Alias, Group, GroupChange, KeptPolicy, Listed, Mark, Marked, NewHash, Posters, Route,
+        parse_scope,
     };
 }
 pub use resync::{Resync, UidRanges};

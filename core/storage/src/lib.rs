@@ -13,6 +13,7 @@
 //! - `lessons.rs`: what people taught about junk.
 //! - `scripts.rs`: whose scripts filter mail, and the end of those whose owner is gone.
 //! - `logins.rs`: SCRAM keys and app passwords, and the changes of accounts that go with them.
+//! - `outside.rs`: accounts that another directory (LDAP) owns.
 //! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
@@ -34,6 +35,7 @@ mod junk;
 pub mod lessons;
 pub mod logins;
 pub mod outgoing;
+pub mod outside;
 pub mod owner;
 pub mod quarantine;
 pub mod recipients;

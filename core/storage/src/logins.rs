@@ -10,6 +10,7 @@
 use ::logins::limits::APPS_MAX;
 use ::logins::{App, Changing, Keyring, Keys, LoginFault, Main, Row, Used};
 use mail::{Address, spelling};
+use mailbox::names::Mark;
 use mailbox::{Account, AccountId, MailboxFault, Mailboxes};
 
 use crate::outgoing::Outgoing;
@@ -20,6 +21,8 @@ pub struct Known {
     pub account: Option<Account>,
     /// Of the account; empty where there is none.
     pub row: Row,
+    /// Another directory owns the account.
+    pub mark: Option<Mark>,
     /// Of its SCRAM keys, whether it exists or not.
     pub salt: [u8; 16],
     /// What hashes of app passwords are keyed with. `None`: the volume has no secret yet and takes no writes, so it has no app passwords and no keys, and none
@@ -97,6 +100,9 @@ pub async fn find(outgoing: &Outgoing, user: &str, fresh: [u8; 32]) -> Result<Kn
         salt: salt(&secret.unwrap_or(fresh), &name),
         app_key: secret.map(|secret| blake3::derive_key(APP_CONTEXT, &secret)),
         of: of.unwrap_or_default(),
+        mark: account
+            .as_ref()
+            .and_then(|account| mailboxes.directory().account_mark(account.id)),
         account,
         row,
         name,
@@ -202,12 +208,21 @@ pub async fn set_password(
 pub async fn remove_account(outgoing: &Outgoing, account: AccountId) -> Result<(), ChangeFault> {
     let mailboxes = outgoing.mailboxes();
     let Some(keyring) = outgoing.keyring() else {
-        return Ok(mailboxes.remove_account(account).await?);
+        mailboxes.remove_account(account).await?;
+        return Ok(forget_mark(mailboxes, account).await);
     };
     let changing = keyring.removing(account.0).await?;
     let beside = || changing.removed().into_iter().collect();
     let removed = mailboxes.remove_account_beside(account, beside);
-    Ok(removed.await?)
+    removed.await?;
+    Ok(forget_mark(mailboxes, account).await)
+}
+
+/// Of an account that is gone. One that stays behind marks nothing, because the number is never used again; reading the other directory forgets it.
+async fn forget_mark(mailboxes: &Mailboxes, account: AccountId) {
+    if let Err(fault) = mailboxes.directory().remove_mark(account).await {
+        tracing::debug!(account = account.0, %fault, "the mark of a removed account stays");
+    }
 }
 
 /// Keys that were made of the right password, for an account whose hash an older release wrote. `of` is the hash that the password was right for.

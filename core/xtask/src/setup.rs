@@ -64,6 +64,15 @@ const FOR_TESTS: &[Package] = &[
         name: "opendkim",
         proof: "/usr/sbin/opendkim",
     },
+    // A directory; a test starts it with people of its own, and the service is not.
+    Package {
+        name: "slapd",
+        proof: "/usr/sbin/slapd",
+    },
+    Package {
+        name: "ldap-utils",
+        proof: "ldapmodify",
+    },
     // Scanners; a test starts them with settings and signatures of its own, and no service is.
     Package {
         name: "rspamd",

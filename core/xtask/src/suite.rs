@@ -268,6 +268,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "sieve",
     "--test",
+    "slapd",
+    "--test",
     "smoke",
     "--test",
     "transcripts",

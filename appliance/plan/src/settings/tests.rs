@@ -17,6 +17,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[acme]", "acme"),
     ("[acme.dns]", "acme.dns"),
     ("[login]", "login"),
+    ("[ldap]", "ldap"),
     ("[inbound]", "inbound"),
     ("[dns]", "dns"),
     ("[admin]", "admin"),

@@ -49,6 +49,7 @@ impl Settings {
                 plaintext: Plaintext::Loopback,
                 ..Login::default()
             },
+            ldap: Ldap::default(),
             // The demo asks nobody, unless it is given name servers.
             inbound: Inbound {
                 authentication: Authentication::Off,

@@ -88,6 +88,16 @@ async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
 /// Replaces the hash of an account's password.
 async fn set_password(admin: &Admin, address: &str, password: Password) -> Result<(), Refused> {
     let account = account_of(admin, address).await?;
+    let id = account.id;
+    if let Some(ldap) = admin.ldap() {
+        let marked = async move |mailboxes: Mailboxes| Ok(mailboxes.directory().account_mark(id));
+        if admin.mailboxes(marked).await?.is_some() {
+            return Err(format!(
+                "the password of {address} is the directory's ({}): change it there",
+                ldap.settings.servers.join(" ")
+            ));
+        }
+    }
     let work = async move |outgoing: Outgoing| {
         // Hash and keys in one step: with one of them old, a person would log in by one mechanism and not by another.
         Ok(logins::set_password(&outgoing, account.id, &password).await)

@@ -7,6 +7,7 @@ mod cores;
 mod door;
 mod filter;
 mod front;
+mod ldap;
 mod logins;
 mod page;
 mod process;
@@ -62,6 +63,7 @@ impl Admin {
         self.write_services(&mut page);
         self.write_messages(&mut page);
         self.write_door(&mut page);
+        self.write_ldap(&mut page);
         self.write_scan(&mut page);
         self.write_reports(&mut page);
         self.write_filter(&mut page);

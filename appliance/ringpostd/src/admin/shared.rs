@@ -25,6 +25,7 @@ use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::admin::held::Certificate;
 use crate::engine::Whose;
+use crate::ldap::Directory;
 use crate::peers::Own;
 use crate::serving::Serving;
 
@@ -64,6 +65,8 @@ struct Shared {
     certificate: Arc<dyn Certificate>,
     /// What orders a certificate; `None`: nothing does.
     acme: Option<Arc<Acme>>,
+    /// Another directory; `None`: there is none.
+    ldap: Option<Arc<Directory>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -95,6 +98,7 @@ impl Admin {
             receive_memory: serving.memory.receiving.clone(),
             certificate,
             acme,
+            ldap: serving.ldap.clone(),
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             front: serving.front.clone(),
@@ -155,6 +159,10 @@ impl Admin {
     }
 
     /// `None`: the settings order no certificate.
+    pub(crate) fn ldap(&self) -> Option<&Arc<Directory>> {
+        self.shared.ldap.as_ref()
+    }
+
     pub(crate) fn acme(&self) -> Option<&Acme> {
         self.shared.acme.as_deref()
     }

@@ -21,6 +21,7 @@ mod filter;
 mod holders;
 mod input;
 mod internet;
+mod ldap;
 mod ledger;
 mod legs;
 mod logins;

@@ -67,6 +67,8 @@ pub enum Outcome {
     NoAccount,
     /// An app password that is not for this protocol.
     Scope,
+    /// Another directory has disabled the account, or has it no more.
+    Disabled,
 }
 
 impl Outcome {
@@ -76,6 +78,7 @@ impl Outcome {
             Outcome::Password => "wrong password",
             Outcome::NoAccount => "no such account",
             Outcome::Scope => "app password is for another protocol",
+            Outcome::Disabled => "account is disabled",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! App passwords are random, 120 bits of them: a fast keyed hash tells as little of one as argon2id would, and a login with one costs no core.
 //! They are taken as they are shown, and by PLAIN also without the hyphens, with spaces, or in capitals.
 
+use mailbox::names::Mark;
 use mailbox::{Account, AccountId, MailboxFault};
 use runtime::SessionHost;
 use runtime::limits::SHORT_WORK_BYTES_MAX;
@@ -21,6 +22,8 @@ pub(super) struct Known {
     pub name: String,
     /// It was given as an address of a domain of this server.
     pub is_of_ours: bool,
+    /// Another directory owns the account.
+    pub mark: Option<Mark>,
     pub salt: [u8; 16],
     row: ::logins::Row,
     /// Of the password hash that is there now.
@@ -58,6 +61,7 @@ impl Known {
                 account: found.account,
                 name: found.name,
                 is_of_ours: found.is_of_ours,
+                mark: found.mark,
                 salt: found.salt,
                 row: found.row,
                 of: found.of,
@@ -67,26 +71,39 @@ impl Known {
         let found = owner.ask(move |mailboxes| async move {
             let is_of_ours = logins::is_of_ours(&mailboxes, &asked);
             let Some(address) = logins::address_of(&mailboxes, &asked) else {
-                return Ok((None, asked.to_lowercase(), is_of_ours));
+                return Ok((None, asked.to_lowercase(), is_of_ours, None));
             };
             let account = mailboxes.account(&address).await?;
             let name = account.as_ref().map(|account| account.address.key());
-            Ok((account, name.unwrap_or_else(|| address.key()), is_of_ours))
+            let id = account.as_ref().map(|account| account.id);
+            let mark = id.and_then(|id| mailboxes.directory().account_mark(id));
+            Ok((
+                account,
+                name.unwrap_or_else(|| address.key()),
+                is_of_ours,
+                mark,
+            ))
         });
-        let (account, name, is_of_ours) = match found.await {
+        let (account, name, is_of_ours, mark) = match found.await {
             Ok(Ok(found)) => found,
-            Ok(Err(MailboxFault::NoAccount)) => (None, user.to_lowercase(), false),
+            Ok(Err(MailboxFault::NoAccount)) => (None, user.to_lowercase(), false, None),
             Ok(Err(_)) | Err(_) => return Err(Unavailable),
         };
         Ok(Known {
             account,
             name,
             is_of_ours,
+            mark,
             salt: [0; 16],
             row: ::logins::Row::default(),
             of: [0; 16],
             app_key: None,
         })
+    }
+
+    /// Another directory has disabled it: all logins are refused.
+    pub fn is_disabled(&self) -> bool {
+        self.mark.is_some_and(|mark| mark.is_disabled)
     }
 
     /// The keys that SCRAM may prove, for this scope.

@@ -18,6 +18,7 @@ mod managesieve;
 mod r#move;
 mod multiappend;
 mod object;
+mod outside;
 mod pop3;
 mod preview;
 mod qresync;

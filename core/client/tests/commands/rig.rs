@@ -11,7 +11,7 @@ use base::Host;
 use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
-use client::login::{Logins, Permit, Verifier, Verifying};
+use client::login::{Hashing, Logins, Permit, Verifier, Verifying};
 use client::managesieve::{self, ManageSieve};
 use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
@@ -109,10 +109,20 @@ impl Ask for Here {
 struct Secret;
 
 impl Verifier for Secret {
-    fn verify(&self, _hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
+    fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
         Box::pin(async move {
             let _permit = permit;
-            Ok(password == b"secret")
+            Ok(match hash.strip_prefix("kept ") {
+                Some(kept) => password == kept.as_bytes(),
+                None => password == b"secret",
+            })
+        })
+    }
+
+    fn hash(&self, password: Vec<u8>, permit: Permit) -> Hashing {
+        Box::pin(async move {
+            let _permit = permit;
+            Ok(format!("kept {}", String::from_utf8_lossy(&password)))
         })
     }
 
@@ -151,6 +161,14 @@ pub struct Rig {
 
 /// Runs `story` on a new machine, on virtual time.
 pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
+    run_with(|logins| logins, story);
+}
+
+/// As `run`, with logins that `change` has changed.
+pub fn run_with<F: Future<Output = ()>>(
+    change: impl Fn(Logins) -> Logins,
+    story: impl FnOnce(Rig) -> F,
+) {
     let world = SimWorld::new(1);
     let legs = [world.add_disk(32 << 20), world.add_disk(32 << 20)];
     let (io, witness) = (world.io(), Rc::new(Remembered::default()));
@@ -208,7 +226,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         let host = SessionHost::on(io.host.clone());
         let failed = Arc::new(Mutex::new(Vec::new()));
         let reported = failed.clone();
-        let logins = Logins::with(Secret).reporting(Arc::new(move |peer| {
+        let logins = change(Logins::with(Secret)).reporting(Arc::new(move |peer| {
             reported.lock().expect("no holder panics").push(peer);
         }));
         let audited = Arc::new(Mutex::new(Vec::new()));

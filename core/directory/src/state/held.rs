@@ -7,6 +7,7 @@ use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
+use crate::mark::Mark;
 use crate::route::Route;
 use crate::whole::{Named, Noun, Whole};
 
@@ -45,6 +46,7 @@ held! {
     Key in own_keys,
     Allowance in allowances,
     KeptPolicy in kept_policies,
+    Mark in marks,
 }
 
 impl Held for Group {

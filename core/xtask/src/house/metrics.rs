@@ -16,6 +16,11 @@ const ELSEWHERE: &[&str] = &[
     "ringpost_outbound_source_refused",
     "ringpost_outbound_source_resting",
     "ringpost_outbound_source_unavailable",
+    // Where people are in another directory.
+    "ringpost_ldap_up",
+    "ringpost_ldap_calls",
+    "ringpost_ldap_failures",
+    "ringpost_ldap_seconds",
     // Of a node without storage.
     "ringpost_storage_node_up",
     "ringpost_handed_over",
