@@ -53,7 +53,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::DomainRemove { .. }
         | Request::DomainDns { .. }
         | Request::DomainCheck { .. } => domains::perform(admin, request).await,
-        Request::Logins { ask } => logins::perform(admin, ask).await,
+        Request::Logins { ask } => logins::perform(admin, ask, caller).await,
         Request::Addresses { ask } => addresses::perform(admin, ask).await,
         Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
             bans::perform(admin, request)
