@@ -205,8 +205,13 @@ pub fn put(
     date: InternalDate,
 ) -> io::Result<()> {
     writeln!(out, "From MAILER-DAEMON {}", date::written(date))?;
-    header::put_status(out, flags)?;
+    // At the end of the header: before its first line, a message that begins with a space would become part of these fields.
+    let mut is_header = true;
     for line in message.split_inclusive(|byte| *byte == b'\n') {
+        if is_header && matches!(line, b"\n" | b"\r\n") {
+            header::put_status(out, flags)?;
+            is_header = false;
+        }
         if marks(line).is_some() {
             out.write_all(b">")?;
         }
@@ -220,6 +225,9 @@ pub fn put(
     }
     if !message.ends_with(b"\n") {
         out.write_all(b"\n")?;
+    }
+    if is_header {
+        header::put_status(out, flags)?;
     }
     out.write_all(b"\n")
 }

@@ -80,8 +80,8 @@ pub(crate) trait Sink {
     fn put(&mut self, letter: &Letter) -> Result<Option<u64>, Fault>;
     /// Changes flags. `false`: they cannot be changed here.
     fn change(&mut self, key: u64, added: &Flags, removed: &Flags) -> Result<bool, Fault>;
-    /// The folder is done.
-    fn finish(&mut self) -> Result<(), Fault>;
+    /// The folder is done: what people should hear of it.
+    fn finish(&mut self) -> Result<Option<String>, Fault>;
 }
 
 #[cfg(test)]

@@ -411,8 +411,8 @@ impl Sink for Mailboxes {
         Ok(self.store(key, '+', added)? && self.store(key, '-', removed)?)
     }
 
-    fn finish(&mut self) -> Told<()> {
-        Ok(())
+    fn finish(&mut self) -> Told<Option<String>> {
+        Ok(None)
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Maildirs {
     at: PathBuf,
     keywords: Keywords,
     files: HashMap<u64, PathBuf>,
+    /// Messages that were written without some of their keywords.
+    poorer: u64,
 }
 
 impl Maildirs {
@@ -44,6 +46,7 @@ impl Maildirs {
             at: PathBuf::new(),
             keywords: Keywords::default(),
             files: HashMap::new(),
+            poorer: 0,
         })
     }
 
@@ -129,7 +132,8 @@ impl Maildirs {
     /// The end of a file's name for these flags. Keywords get their letters durably before a name has them.
     fn info(&mut self, flags: &Flags) -> io::Result<String> {
         let mut keywords = self.keywords.clone();
-        let (letters, _) = maildir::info(flags, &mut keywords);
+        let (letters, is_whole) = maildir::info(flags, &mut keywords);
+        self.poorer += u64::from(!is_whole);
         if keywords != self.keywords {
             self.keywords = keywords;
             self.save_keywords()?;
@@ -313,12 +317,15 @@ impl Sink for Maildirs {
         }
     }
 
-    fn finish(&mut self) -> Told<()> {
+    fn finish(&mut self) -> Told<Option<String>> {
         for at in [self.at.join("cur"), self.at.clone()] {
             let synced = File::open(&at).and_then(|directory| directory.sync_all());
             synced.map_err(|error| refused(&at, &error))?;
         }
-        Ok(())
+        let poorer = std::mem::take(&mut self.poorer);
+        Ok((poorer > 0).then(|| {
+            format!("{poorer} messages lack keywords: a Maildir has letters for 26 of them")
+        }))
     }
 }
 

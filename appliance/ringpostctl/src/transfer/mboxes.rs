@@ -304,9 +304,10 @@ impl Sink for Written {
         Ok(false)
     }
 
-    fn finish(&mut self) -> Told<()> {
+    fn finish(&mut self) -> Told<Option<String>> {
         let synced = self.file.as_ref().map_or(Ok(()), File::sync_all);
-        synced.map_err(|error| refused(&self.path, &error))
+        synced.map_err(|error| refused(&self.path, &error))?;
+        Ok(None)
     }
 }
 

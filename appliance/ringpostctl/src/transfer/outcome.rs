@@ -40,6 +40,8 @@ pub(crate) struct FolderOutcome {
     pub missing: u64,
     /// Why the folder was given up.
     pub refused: Option<String>,
+    /// What else is to be known.
+    pub note: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +102,9 @@ impl AccountOutcome {
         for folder in &self.folders {
             if let Some(why) = &folder.refused {
                 text.push_str(&format!("{}: {why}\n", folder.folder));
+            }
+            if let Some(note) = &folder.note {
+                text.push_str(&format!("{}: {note}\n", folder.folder));
             }
             for failed in &folder.failures {
                 let (name, message, why) = (&folder.folder, &failed.message, &failed.why);

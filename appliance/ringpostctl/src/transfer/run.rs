@@ -42,6 +42,7 @@ struct Tried {
     flags_changed: u64,
     /// Messages whose flags changed at the source and cannot be changed at the destination.
     flags_kept: u64,
+    note: Option<String>,
 }
 
 /// Moves every folder of an account that is wanted. `Err`: nothing was begun.
@@ -198,7 +199,8 @@ fn one(
         tried.names.insert(*key, ends.from.name_of(*key));
     }
     done?;
-    ends.to.finish()
+    tried.note = ends.to.finish()?;
+    Ok(())
 }
 
 /// The messages of a folder that is open at both ends.
@@ -450,6 +452,7 @@ impl Tried {
             failures: failures.collect(),
             missing: messages.saturating_sub(self.linked + failed_count),
             refused,
+            note: self.note,
         }
     }
 }

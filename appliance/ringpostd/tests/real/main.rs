@@ -46,3 +46,4 @@ mod spool;
 mod start;
 mod submission;
 mod thunderbird;
+mod transfer;

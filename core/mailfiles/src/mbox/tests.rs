@@ -136,6 +136,7 @@ fn what_is_written_comes_back_as_it_was() {
         b"\r\n\r\n",
         b"A: b\r\n\r\n\r\n\r\n",
         b"\xff\0\r\n",
+        b" folded: x\r\n\r\nStatus: text\r\n",
     ];
     let mut file = Vec::new();
     for message in messages {

@@ -139,3 +139,12 @@ fn a_reply_is_shown_without_what_a_terminal_would_obey() {
     assert_eq!(text, "NO ?[2Jgone\u{fffd}");
     assert!(shown(&[b'x'; 5_000]).len() <= SHOWN_REPLY_BYTES_MAX);
 }
+
+#[test]
+fn a_server_that_says_nothing_is_left() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let stream = Stream::plain(address, Duration::from_millis(20)).expect("it listens");
+    let silent = Mover::over(stream).err();
+    assert!(matches!(silent, Some(Fault::Broken(why)) if why.contains("silent")));
+}

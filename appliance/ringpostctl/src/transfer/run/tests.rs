@@ -157,8 +157,8 @@ impl Sink for End {
         })
     }
 
-    fn finish(&mut self) -> Result<(), Fault> {
-        self.call().map(drop)
+    fn finish(&mut self) -> Result<Option<String>, Fault> {
+        self.call().map(|_| Some("a word".to_owned()))
     }
 }
 
@@ -216,6 +216,7 @@ fn a_second_run_brings_what_is_new_and_flags_that_changed() {
     let rig = Rig::new(&["a", "b"]);
     let first = rig.run();
     assert!(first.is_complete());
+    assert_eq!(first.folders[0].note.as_deref(), Some("a word"));
     assert_eq!(
         (first.folders[0].brought, first.folders[0].messages),
         (2, 2)
