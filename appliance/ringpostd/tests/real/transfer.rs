@@ -1,6 +1,7 @@
 //! Mail moves in and out: from a second Ringpost, from and to Dovecot, Maildir and mbox; with `kill -9` of either side in the middle.
 
 mod dovecot;
+mod manual;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -338,7 +339,7 @@ fn maildirs_and_mbox_files_come_back_as_they_were() {
             ALICE,
             &out,
             "--since",
-            "2001-09-12",
+            "2001-09-11",
             "--folder",
             "INBOX",
         ],
