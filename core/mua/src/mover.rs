@@ -1,7 +1,7 @@
 //! An IMAP client for mail that is moved: `imap.rs` for servers of others.
 //!
 //! What must hold: each response, each command and each silence is bounded, so that a server that hangs, lies about sizes or closes in the middle costs one try; untagged
-//! responses are visited as they arrive, and none is kept; what a server refuses is told apart from what broke.
+//! responses are visited as they arrive, and none is kept; a refusal of the server and a break are different faults.
 
 use std::io;
 use std::sync::Arc;

@@ -66,10 +66,12 @@ impl Journal {
         let mut whole = line.len() as u64;
         let is_known = generations.is_some_and(|known| known.1 == destination);
         let (mut links, mut others) = (HashMap::new(), HashMap::new());
-        while is_known {
+        loop {
             // bounded by the file
             line.clear();
-            read.read_until(b'\n', &mut line).map_err(told)?;
+            if is_known {
+                read.read_until(b'\n', &mut line).map_err(told)?;
+            }
             if !line.ends_with(b"\n") {
                 break;
             }

@@ -117,8 +117,8 @@ impl Mailboxes {
             }
             Ok(())
         })?;
-        let separators = listed.iter().filter_map(|(_, separator, _)| *separator);
-        self.separator = separators.last();
+        let mut separators = listed.iter().filter_map(|(_, separator, _)| *separator);
+        self.separator = separators.next_back();
         self.folders = listed
             .into_iter()
             .filter(|(attributes, _, _)| {
@@ -213,7 +213,7 @@ impl Mailboxes {
 
     fn create(&mut self, own_name: &str, special_use: Option<&str>) -> Told<()> {
         let name = quoted(own_name);
-        let created = match special_use.filter(|_| true) {
+        let created = match special_use {
             Some(special_use) if self.has("CREATE-SPECIAL-USE")? => {
                 self.command(&format!("CREATE {name} (USE ({special_use}))"), |_| Ok(()))
             }

@@ -59,7 +59,7 @@ pub(crate) fn run(
     } = ends;
     let mut outcome = AccountOutcome::default();
     let mut patience = Patience::default();
-    let mut open: Option<(Box<dyn Source>, Box<dyn Sink>)> = None;
+    let mut open: Option<Both> = None;
     let folders = loop {
         // until they are known, or patience ends
         let found = source().and_then(|mut from| {
@@ -124,12 +124,15 @@ pub(crate) fn run(
     Ok(outcome)
 }
 
+/// Both ends, as they were reached.
+type Both = (Box<dyn Source>, Box<dyn Sink>);
+
 /// Both ends, reached where they are not yet.
 fn both<'o>(
-    open: &'o mut Option<(Box<dyn Source>, Box<dyn Sink>)>,
+    open: &'o mut Option<Both>,
     source: &mut dyn FnMut() -> Result<Box<dyn Source>, Fault>,
     sink: &mut dyn FnMut() -> Result<Box<dyn Sink>, Fault>,
-) -> Result<&'o mut (Box<dyn Source>, Box<dyn Sink>), Fault> {
+) -> Result<&'o mut Both, Fault> {
     if open.is_none() {
         *open = Some((source()?, sink()?));
     }

@@ -42,23 +42,7 @@ impl Place {
             _ => return Err(why()),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(bracketed) => {
-                let (host, behind) = bracketed.split_once(']').ok_or_else(why)?;
-                (
-                    host,
-                    behind
-                        .strip_prefix(':')
-                        .or((!behind.is_empty()).then_some("?")),
-                )
-            }
-            None => match rest.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (rest, None),
-            },
-        }
-        .map_port(port)
-        .ok_or_else(why)?;
+        let (host, port) = host_and_port(rest, port).ok_or_else(why)?;
         if host.is_empty() || host.contains(['/', '@', '?', ' ']) {
             return Err(why());
         }
@@ -70,21 +54,25 @@ impl Place {
     }
 }
 
-/// A port that is given, or the usual one.
-trait MapPort<'h> {
-    fn map_port(self, usual: u16) -> Option<(&'h str, u16)>;
-}
-
-impl<'h> MapPort<'h> for (&'h str, Option<&str>) {
-    fn map_port(self, usual: u16) -> Option<(&'h str, u16)> {
-        match self.1 {
-            None => Some((self.0, usual)),
-            Some(port) => Some((self.0, port.parse().ok()?)),
-        }
+/// `HOST`, `HOST:PORT`, or the same with an address of IPv6 in brackets.
+fn host_and_port(text: &str, usual: u16) -> Option<(&str, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(bracketed) => match bracketed.split_once(']')? {
+            (host, "") => (host, None),
+            (host, behind) => (host, Some(behind.strip_prefix(':')?)),
+        },
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    match port {
+        None => Some((host, usual)),
+        Some(port) => Some((host, port.parse().ok()?)),
     }
 }
 
-/// What a person's program needs to log in somewhere.
+/// A server, and how its certificate is judged.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub place: Place,
@@ -94,7 +82,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server of somebody else's: known to the authorities of the web, or to this file.
+    /// A server of another owner: known to the authorities of the web, or to this file.
     pub(crate) fn of_others(place: Place, authorities: Option<&Path>) -> Result<Server, String> {
         let more = match authorities {
             Some(file) => certificates(file)?,
