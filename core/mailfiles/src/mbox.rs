@@ -216,15 +216,16 @@ pub fn put(
             out.write_all(b">")?;
         }
         match line.strip_suffix(b"\r\n") {
-            Some(line) => {
-                out.write_all(line)?;
+            // Behind a further CR the line end must stay as it is, or that CR would become part of it.
+            Some(text) if !text.ends_with(b"\r") => {
+                out.write_all(text)?;
                 out.write_all(b"\n")?;
             }
-            None => out.write_all(line)?,
+            _ => out.write_all(line)?,
         }
     }
-    if !message.ends_with(b"\n") {
-        out.write_all(b"\n")?;
+    if !message.is_empty() && !message.ends_with(b"\n") {
+        out.write_all(b"\r\n")?;
     }
     if is_header {
         header::put_status(out, flags)?;

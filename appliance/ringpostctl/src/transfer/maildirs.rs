@@ -351,12 +351,12 @@ fn in_file(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len());
     for line in message.split_inclusive(|byte| *byte == b'\n') {
         match (line.strip_suffix(b"\r\n"), line.ends_with(b"\n")) {
-            (Some(line), _) => {
+            (Some(line), _) if !line.ends_with(b"\r") => {
                 out.extend_from_slice(line);
                 out.push(b'\n');
             }
-            (None, false) => out.extend_from_slice(line),
-            (None, true) => return message.to_vec(),
+            (_, false) => out.extend_from_slice(line),
+            (_, true) => return message.to_vec(),
         }
     }
     out
@@ -525,7 +525,9 @@ mod tests {
     fn files_have_lf_unless_the_message_has_others() {
         assert_eq!(in_file(b"a\r\nb\r\n"), b"a\nb\n");
         assert_eq!(in_file(b"a\r\nb"), b"a\nb");
-        assert_eq!(in_file(b"a\r\nb\n"), b"a\r\nb\n");
+        for message in [&b"a\r\nb\n"[..], b"a\r\r\nb\r\n"] {
+            assert_eq!(in_file(message), message);
+        }
     }
 
     #[test]

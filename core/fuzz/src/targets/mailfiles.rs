@@ -58,7 +58,7 @@ pub fn mbox(bytes: &[u8]) {
         assert_eq!(one.flags, other.flags);
         // The last line of a file may have no end.
         let mut message = one.message.clone();
-        if !message.ends_with(b"\n") {
+        if !message.is_empty() && !message.ends_with(b"\n") {
             message.extend_from_slice(b"\r\n");
         }
         assert_eq!(message, other.message);

@@ -136,6 +136,9 @@ fn what_is_written_comes_back_as_it_was() {
         b"\r\n\r\n",
         b"A: b\r\n\r\n\r\n\r\n",
         b"\xff\0\r\n",
+        // Findings of the fuzzer: flags came back as text, and a CR was lost.
+        b"",
+        b"A: b\r\r\n\r\r\n\r\nx\r\r\n",
         b" folded: x\r\n\r\nStatus: text\r\n",
     ];
     let mut file = Vec::new();
