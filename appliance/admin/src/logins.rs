@@ -53,6 +53,36 @@ pub enum Ask {
     },
     /// Whether the audit is what was written.
     AuditVerify,
+    /// A password for one login to this account by IMAP, within a minute: mail is moved in or out.
+    Pass {
+        account: String,
+        purpose: Purpose,
+    },
+}
+
+/// What an administrator opens an account for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    Import,
+    Export,
+}
+
+impl Purpose {
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Import => "import",
+            Purpose::Export => "export",
+        }
+    }
+}
+
+/// The answer to `Ask::Pass`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// The account's address as it is written in the directory.
+    pub user: String,
+    pub password: String,
 }
 
 /// The answer to `Ask::Salt`.

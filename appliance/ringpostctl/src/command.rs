@@ -15,6 +15,7 @@ use plan::{Machine, Plan, Profile, Settings};
 use serde_json::Value;
 
 use crate::app_password::AppPasswordVerb;
+use crate::transfer::Call;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::{admin_cert, dump, file, profiles, salvage, selftest};
 
@@ -90,6 +91,7 @@ impl Command {
             }
             Verb::AdminCert { directory, name } => return self.admin_cert(directory, name),
             Verb::AppPassword(verb) => return self.app_password(verb),
+            Verb::Import(_) | Verb::Export(_) => return self.transfer(),
             _ => {}
         }
         let mut request = self.verb.request(&|mut request| self.ask(&mut request))?;
@@ -230,6 +232,27 @@ impl Command {
             None => self.print(&request, &value)?,
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn transfer(&self) -> Result<ExitCode, String> {
+        let remote = self.remote()?;
+        let ask = |mut request: Request| self.ask(&mut request);
+        let call = Call {
+            ask: &ask,
+            remote: remote.as_ref(),
+            json: self.json,
+        };
+        let outcome = match &self.verb {
+            Verb::Import(verb) => call.import(verb)?,
+            Verb::Export(verb) => call.export(verb)?,
+            _ => unreachable!("another verb"),
+        };
+        let value = serde_json::to_value(&outcome).map_err(|error| error.to_string())?;
+        self.print_both(&value, &outcome.text())?;
+        Ok(match outcome.complete {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(1),
+        })
     }
 
     fn socket(&self) -> PathBuf {

@@ -1,19 +1,16 @@
 //! The words of `ringpostctl`'s command line, and the request that each of them is.
 
-use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use admin::addresses::Ask;
 use admin::limits::{WITHIN_MAX, WITHIN_MIN};
-use admin::logins::Keys;
-use admin::password;
 use admin::request::{Request, TraceWanted};
 use clap::Subcommand;
 use plan::Size;
 
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
-use crate::app_password::{AppPasswordVerb, Asker, keys_of};
+use crate::app_password::{AppPasswordVerb, Asker};
 use crate::audit::AuditVerb;
 use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
@@ -21,12 +18,14 @@ use crate::domain::DomainVerb;
 use crate::file;
 use crate::ldap::LdapVerb;
 use crate::leg::LegVerb;
+use crate::password::hashed;
 use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
 use crate::report::ReportVerb;
 use crate::sieve::SieveVerb;
 use crate::spam::SpamVerb;
 use crate::spool::SpoolVerb;
+use crate::transfer::{ExportVerb, ImportVerb};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -103,6 +102,12 @@ pub(crate) enum Verb {
         #[arg(long)]
         to: PathBuf,
     },
+    /// Bring mail of other servers and programs into an account; the exit status is 1 if anything is missing
+    #[command(subcommand)]
+    Import(ImportVerb),
+    /// Write the mail of an account elsewhere; the exit status is 1 if anything is missing
+    #[command(subcommand)]
+    Export(ExportVerb),
     /// Inspect the append log
     #[command(subcommand)]
     Log(LogVerb),
@@ -504,6 +509,8 @@ impl Verb {
             | Verb::Log(_)
             | Verb::AdminCert { .. }
             | Verb::Selftest { .. }
+            | Verb::Import(_)
+            | Verb::Export(_)
             | Verb::AppPassword(_)
             | Verb::Profile(_) => {
                 unreachable!("done without the daemon")
@@ -555,45 +562,4 @@ impl AccountVerb {
             },
         })
     }
-}
-
-/// The hash and the SCRAM keys of a password. A daemon that makes no keys now (a full volume, an older release) sets the password all the same.
-fn hashed(
-    given: Option<&str>,
-    address: &str,
-    ask: Asker<'_>,
-) -> Result<(String, Option<Keys>), String> {
-    let password = match given {
-        Some(password) => password.to_owned(),
-        None => read_password()?,
-    };
-    let hash = password::hash(&password)?;
-    Ok((hash, keys_of(&password, address, ask).ok()))
-}
-
-/// From the terminal without showing it, else the first line of standard input.
-fn read_password() -> Result<String, String> {
-    let stdin = std::io::stdin();
-    let read = || {
-        let mut line = String::new();
-        stdin
-            .lock()
-            .read_line(&mut line)
-            .map_err(|error| format!("cannot read the password: {error}"))?;
-        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-    };
-    if !stdin.is_terminal() {
-        return read();
-    }
-    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-    let told = |errno| format!("cannot hide the password: {errno}");
-    eprint!("Password: ");
-    let before = tcgetattr(&stdin).map_err(told)?;
-    let mut silent = before.clone();
-    silent.local_flags.remove(LocalFlags::ECHO);
-    tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent).map_err(told)?;
-    let password = read();
-    tcsetattr(&stdin, SetArg::TCSAFLUSH, &before).map_err(told)?;
-    eprintln!();
-    password
 }

@@ -6,6 +6,7 @@ mod directory;
 mod disk;
 mod imap;
 mod mailbox;
+mod mailfiles;
 mod managesieve;
 mod pop3;
 mod proxy;
@@ -99,6 +100,20 @@ pub static TARGETS: &[Target] = &[
         seeds: imap::response_seeds,
         words: imap::WORDS,
         runs: 300_000,
+    },
+    Target {
+        name: "mbox",
+        run: mailfiles::mbox,
+        seeds: mailfiles::mbox_seeds,
+        words: mailfiles::MBOX_WORDS,
+        runs: 150_000,
+    },
+    Target {
+        name: "maildir",
+        run: mailfiles::maildir,
+        seeds: mailfiles::maildir_seeds,
+        words: mailfiles::MAILDIR_WORDS,
+        runs: 400_000,
     },
     Target {
         name: "managesieve",

@@ -1,11 +1,15 @@
-//! A mail user agent for programs that test a server of their own: blocking SMTP and IMAP clients, with and without TLS.
+//! A mail user agent: blocking SMTP and IMAP clients, with and without TLS.
 //!
 //! `smtp::client` and `imap::client` know the protocols; here they get a socket. Every wait is bounded by the time that the stream was
-//! opened with. Certificates are not verified (`tls`), so nothing here may carry mail to a server of another owner.
+//! opened with. `imap.rs` and `smtp.rs` serve programs that test a server of their own; `mover.rs` is for mail that is moved from and to servers of others, which may be
+//! slow, mad or hostile.
+//!
+//! What must hold: `tls::config` verifies no certificate, and no mail goes to a server of another owner with it; `tls::trusting` is for that.
 #![forbid(unsafe_code)]
 
 pub mod imap;
 pub mod limits;
+pub mod mover;
 pub mod smtp;
 pub mod stream;
 pub mod tls;

@@ -4,3 +4,11 @@
 pub const RESPONSES_MAX: usize = 1_000_000;
 /// Bytes that are read from a stream at once.
 pub const READ_BYTES: usize = 16 * 1_024;
+/// Of one response to a `Mover`: the largest message that is moved (`imap::limits::APPEND_BYTES_MAX`), and its FETCH line around it.
+pub const MOVED_RESPONSE_BYTES_MAX: usize = imap::limits::APPEND_BYTES_MAX + 1_024 * 1_024;
+/// One command of a `Mover`, from its first byte to its tagged reply: a server that sends a byte now and then is not waited for without end. A batch of
+/// messages takes minutes on a slow line.
+pub const MOVED_COMMAND_WITHIN: std::time::Duration = std::time::Duration::from_secs(20 * 60);
+/// Capabilities that are remembered of a server, and bytes of a reply that are shown.
+pub const CAPABILITIES_MAX: usize = 256;
+pub const SHOWN_REPLY_BYTES_MAX: usize = 300;

@@ -1,7 +1,7 @@
 //! A connection with or without TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,34 @@ impl Stream {
         stream.set_read_timeout(Some(within))?;
         stream.set_write_timeout(Some(within))?;
         Ok(Stream::Plain(stream))
+    }
+
+    /// The first address of `host` that takes a connection.
+    pub fn connect(host: &str, port: u16, within: Duration) -> io::Result<Stream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for server in (host, port).to_socket_addrs()? {
+            match Stream::plain(server, within) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// TLS from now on with the server of this name, which its certificate must have. `InvalidInput`: it is TLS already, or this is not a name.
+    pub fn secure_as(self, config: &Arc<ClientConfig>, host: &str) -> io::Result<Stream> {
+        let Stream::Plain(stream) = self else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(session, stream);
+        while stream.conn.is_handshaking() {
+            // until it is done; each turn is bounded by the stream's time
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Stream::Tls(Box::new(stream)))
     }
 
     /// TLS from the first byte. The handshake is done with the first read or write.

@@ -13,6 +13,8 @@ pub fn show(ask: &Ask, value: &Value) -> Result<String, String> {
         Ask::AuditList { .. } => lines(&typed::<Vec<AuditLine>>(value)?),
         Ask::AuditVerify => verdict(&typed(value)?),
         Ask::Salt { .. } | Ask::AppAdd { .. } | Ask::AppRemove { .. } => "done".into(),
+        // For programs alone.
+        Ask::Pass { .. } => "done".into(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::admin::logins::{AppLine, Ask, Salt, UsedLine};
+use ::admin::logins::{AppLine, Ask, Pass, Purpose, Salt, UsedLine};
 use ::logins::App;
 use client::login::audit::Protocol;
 use sasl::scram::ITERATIONS;
@@ -11,13 +11,15 @@ use storage::logins::{self, NewApp};
 use storage::outgoing::Outgoing;
 
 use crate::admin::accounts::{account_of, parse_address};
+use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::audit;
 use crate::storage::random;
 
 /// Performs a request about logins.
-pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
+pub(crate) async fn perform(admin: &Admin, ask: Ask, caller: &Caller) -> Result<Value, Refused> {
     match ask {
+        Ask::Pass { account, purpose } => document(&pass(admin, &account, purpose, caller).await?),
         Ask::Salt { account } => document(&salt(admin, &account).await?),
         Ask::AppAdd {
             account,
@@ -81,6 +83,24 @@ async fn salt(admin: &Admin, account: &str) -> Result<Salt, Refused> {
     Ok(Salt {
         salt: salt.map_err(|fault| fault.to_string())?.to_vec(),
         iterations: ITERATIONS,
+    })
+}
+
+/// A login to the account without its password; the audit has it once it is used.
+async fn pass(
+    admin: &Admin,
+    account: &str,
+    purpose: Purpose,
+    caller: &Caller,
+) -> Result<Pass, Refused> {
+    let account = account_of(admin, account).await?;
+    let purpose = format!("administrator's {}: {}", purpose.name(), caller.who);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    Ok(Pass {
+        user: account.address.key(),
+        password: admin.logins().pass_for(account.id, purpose, now),
     })
 }
 

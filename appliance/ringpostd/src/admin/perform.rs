@@ -56,7 +56,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::DomainDns { .. }
         | Request::DomainCheck { .. } => domains::perform(admin, request).await,
         Request::Ldap { ask } => ldap::perform(admin, ask).await,
-        Request::Logins { ask } => logins::perform(admin, ask).await,
+        Request::Logins { ask } => logins::perform(admin, ask, caller).await,
         Request::Addresses { ask } => addresses::perform(admin, ask).await,
         Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
             bans::perform(admin, request)

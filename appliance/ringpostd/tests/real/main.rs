@@ -47,3 +47,4 @@ mod spool;
 mod start;
 mod submission;
 mod thunderbird;
+mod transfer;

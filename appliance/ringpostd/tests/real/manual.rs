@@ -12,7 +12,7 @@ const MANUAL: &str = include_str!("../../../OPERATING.md");
 const DOMAIN: &str = "example.org";
 
 /// What stands between two fences of a section, and is marked as `kind`.
-fn blocks(heading: &str, kind: &str) -> Vec<&'static str> {
+pub fn blocks(heading: &str, kind: &str) -> Vec<&'static str> {
     let (_, section) = MANUAL.split_once(heading).expect("a heading of the manual");
     let section = section.split("\n#").next().expect("the text below it");
     let blocks = section.split("```").skip(1).step_by(2);
@@ -21,7 +21,7 @@ fn blocks(heading: &str, kind: &str) -> Vec<&'static str> {
 }
 
 /// The words of each `ringpostctl` line of a block, without its comment.
-fn commands(block: &'static str) -> Vec<Vec<&'static str>> {
+pub fn commands(block: &'static str) -> Vec<Vec<&'static str>> {
     let words = |line: &'static str| {
         let command = line.split(" #").next().expect("the first part");
         let words: Vec<&str> = command.split_whitespace().collect();

@@ -16,14 +16,31 @@ pub struct Response {
 pub struct ResponseFault;
 
 /// Cuts received bytes into responses.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Responses {
     input: Vec<u8>,
     /// Before here everything is known to belong to the present response; the beginning of a line.
     line_begin: usize,
+    /// Of one response, its literals included.
+    bytes_max: usize,
+}
+
+impl Default for Responses {
+    fn default() -> Self {
+        Responses::with_bytes_max(RESPONSE_BYTES_MAX)
+    }
 }
 
 impl Responses {
+    /// A response that has more, or announces more, is a fault.
+    pub fn with_bytes_max(bytes_max: usize) -> Responses {
+        Responses {
+            input: Vec::new(),
+            line_begin: 0,
+            bytes_max,
+        }
+    }
+
     /// Where received bytes are appended.
     pub fn input(&mut self) -> &mut Vec<u8> {
         &mut self.input
@@ -37,7 +54,7 @@ impl Responses {
                 return Ok(None);
             }
             let Some(at) = memchr(b'\n', &self.input[self.line_begin..]) else {
-                return if self.input.len() > RESPONSE_BYTES_MAX {
+                return if self.input.len() > self.bytes_max {
                     Err(ResponseFault)
                 } else {
                     Ok(None)
@@ -46,7 +63,10 @@ impl Responses {
             let line_end = self.line_begin + at + 1;
             let line = &self.input[self.line_begin..line_end];
             match literal_bytes(line) {
-                Some(count) if count <= RESPONSE_BYTES_MAX => self.line_begin = line_end + count,
+                // All literals of a response together: a server may send any number of them.
+                Some(count) if line_end.saturating_add(count) <= self.bytes_max => {
+                    self.line_begin = line_end + count;
+                }
                 Some(_) => return Err(ResponseFault),
                 None => {
                     let mut bytes: Vec<u8> = self.input.drain(..line_end).collect();
