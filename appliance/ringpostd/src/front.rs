@@ -158,7 +158,7 @@ pub fn door(
         message_bytes_max: serving.plan.message_bytes_max,
     };
     let lets_in = move |client| !banned.is_banned(client, now.now());
-    let door = Door::new(host, offer, Arc::new(lets_in));
+    let door = Door::new(host, offer, Rc::new(lets_in));
     (imap.tls, imap.login_on_loopback) = (None, false);
     // A person who logs in next in the same session may be another node's, and a front asks once where a session goes.
     let here = imap::Hide {

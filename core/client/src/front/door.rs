@@ -5,6 +5,7 @@
 //! TLS here is the front's.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ pub struct Door {
     host: SessionHost,
     offer: Arc<str>,
     /// Whether an address may log in at all now.
-    lets_in: Arc<dyn Fn(IpAddr) -> bool>,
+    lets_in: Rc<dyn Fn(IpAddr) -> bool>,
 }
 
 /// A front's connection, as the client's.
@@ -37,7 +38,7 @@ pub struct Fronted<C> {
 }
 
 impl Door {
-    pub fn new(host: SessionHost, offer: Offer, lets_in: Arc<dyn Fn(IpAddr) -> bool>) -> Door {
+    pub fn new(host: SessionHost, offer: Offer, lets_in: Rc<dyn Fn(IpAddr) -> bool>) -> Door {
         let offered = Offered {
             scram: offer.scram,
             message_bytes_max: offer.message_bytes_max,
