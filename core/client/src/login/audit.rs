@@ -67,6 +67,8 @@ pub enum Outcome {
     NoAccount,
     /// An app password that is not for this protocol.
     Scope,
+    /// Not a login: rights were changed, as `Entry::what` says.
+    Changed,
 }
 
 impl Outcome {
@@ -76,11 +78,12 @@ impl Outcome {
             Outcome::Password => "wrong password",
             Outcome::NoAccount => "no such account",
             Outcome::Scope => "app password is for another protocol",
+            Outcome::Changed => "changed",
         }
     }
 }
 
-/// One login.
+/// One login, or a change of rights.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     pub unix_seconds: i64,
@@ -90,6 +93,8 @@ pub struct Entry<'a> {
     /// The name of the app password that was used.
     pub app: Option<&'a str>,
     pub outcome: Outcome,
+    /// What was changed: rights, whose, before and after.
+    pub what: Option<&'a str>,
 }
 
 /// Where entries go. Must not wait.
