@@ -1,7 +1,4 @@
-//! Annotations on the wire (RFC 5464): what is asked, and the lines that answer.
-
-use crate::parse::Names;
-use crate::respond::{put, put_mailbox, put_nstring, put_string};
+//! Annotations on the wire (RFC 5464): what is asked. The line that answers is in `respond`.
 
 /// One command. The empty mailbox name stands for the server (§3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,27 +47,6 @@ impl Depth {
     }
 }
 
-/// §4.4.1: entries with their values.
-pub fn put_metadata<'a>(
-    out: &mut Vec<u8>,
-    mailbox: &str,
-    entries: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
-    names: Names,
-) {
-    put(out, "* METADATA ");
-    put_mailbox(out, mailbox, names);
-    put(out, " (");
-    for (index, (name, value)) in entries.enumerate() {
-        if index > 0 {
-            put(out, " ");
-        }
-        put_string(out, name.as_bytes());
-        put(out, " ");
-        put_nstring(out, value);
-    }
-    put(out, ")\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,18 +61,5 @@ mod tests {
         assert_eq!(reached(Depth::Zero), 1);
         assert_eq!(reached(Depth::One), 2);
         assert_eq!(reached(Depth::Infinity), 3);
-    }
-
-    #[test]
-    fn entries_stand_with_their_values() {
-        let mut out = Vec::new();
-        let entries = [
-            ("/shared/comment", Some(&b"a \"b\""[..])),
-            ("/private/comment", None),
-        ];
-        put_metadata(&mut out, "", entries.into_iter(), Names::Utf8);
-        let line =
-            "* METADATA \"\" (\"/shared/comment\" \"a \\\"b\\\"\" \"/private/comment\" NIL)\r\n";
-        assert_eq!(String::from_utf8(out).unwrap(), line);
     }
 }

@@ -1,9 +1,11 @@
 //! What the server says: replies and the values in them. Every string from outside goes through `put_string`, so that no name,
 //! header or error text can end a line early and speak for us.
 
+mod access;
 mod envelope;
 mod structure;
 
+pub use access::{put_acl, put_list_rights, put_metadata, put_my_rights};
 pub use envelope::put_envelope;
 pub use structure::put_body_structure;
 

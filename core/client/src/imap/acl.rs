@@ -1,7 +1,8 @@
 //! Access lists (RFC 4314): shown, changed, and each change in the audit.
 
 use imap::Names;
-use imap::acl::{Acl, put_acl, put_list_rights, put_my_rights};
+use imap::acl::Acl;
+use imap::respond::{put_acl, put_list_rights, put_my_rights};
 use mail::{Rights, RightsChange};
 use mailbox::{ANYONE, AccessChanged, AccountId, MailboxFault};
 use storage::owner::Ask;

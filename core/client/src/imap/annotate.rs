@@ -1,11 +1,12 @@
 //! Annotations of mailboxes and of the account (RFC 5464, RFC 9590).
 //!
 //! `/private` entries of one's own mailboxes and of the server (the account's own notes) are one's own; those of other accounts' mailboxes do not
-//! exist. `/shared` entries stand with the mailbox: whoever may read it reads them, and whoever may change something there sets them. `/shared`
+//! exist. `/shared` entries stand with the mailbox: who may read it reads them, and who may change something there sets them. `/shared`
 //! entries of the server do not exist here.
 
 use imap::Names;
-use imap::metadata::{Depth, Metadata, put_metadata};
+use imap::metadata::{Depth, Metadata};
+use imap::respond::put_metadata;
 use mail::Rights;
 use mailbox::{AccountId, MailboxFault, NoteList};
 use storage::owner::Ask;
@@ -108,7 +109,7 @@ impl<K: Ask> Imap<K> {
             let place = self.find_place(account, mailbox).await?;
             place.needs(Rights::READ)?;
             if place.foreign.is_some() {
-                // RFC 5464 §6.2.1: whoever may change something in the mailbox; seen flags are the reader's.
+                // RFC 5464 §6.2.1: an account that may change something in the mailbox; seen flags are the reader's.
                 let changes = Rights::parse("wite").expect("letters of rights");
                 if !place.rights().meets(changes) {
                     return Err(NO_PERMISSION);

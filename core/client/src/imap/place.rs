@@ -145,7 +145,7 @@ fn named(root: &str, below: &str) -> Named {
 }
 
 impl<K: Ask> Imap<K> {
-    /// Where `name` is. `NONEXISTENT`: a name in a namespace that is no folder of an account there.
+    /// Where `name` is. `NONEXISTENT`: a name in a namespace that is not a folder of an account there.
     pub(super) async fn find_place(
         &self,
         account: AccountId,

@@ -1,9 +1,9 @@
 //! What LIST returns beside its lines: rights (RFC 8440) and annotations (RFC 9590).
 
 use imap::Names;
-use imap::acl::put_my_rights;
 use imap::command::ListRequest;
-use imap::metadata::{Depth, put_metadata};
+use imap::metadata::Depth;
+use imap::respond::{put_metadata, put_my_rights};
 use mail::Rights;
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, NoteList};
 use storage::owner::Ask;

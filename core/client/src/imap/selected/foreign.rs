@@ -1,4 +1,4 @@
-//! A mailbox of another account that a session has open: what it may do there is looked up before each command, and before it is told of changes.
+//! A mailbox of another account that a session has open: what it may do there is looked up before each command, and before changes are reported to it.
 
 use mail::Rights;
 use mailbox::{AccountId, MailboxFault, Opening};
