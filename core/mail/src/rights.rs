@@ -216,7 +216,7 @@ mod tests {
         for bits in 0..=Rights::ALL.bits() {
             let rights = Rights::of_bits(bits).unwrap();
             assert_eq!(Rights::parse(&rights.to_string()), Some(rights));
-            assert_eq!(Rights::parse(&rights.with_obsolete()).is_some(), true);
+            assert!(Rights::parse(&rights.with_obsolete()).is_some());
         }
         assert_eq!(Rights::of_bits(1 << 11), None);
         assert_eq!(Rights::ALL.to_string(), "lrswipkxtea");

@@ -15,7 +15,7 @@ impl Session {
             words.push_str(" COMPRESS=DEFLATE UNAUTHENTICATE");
         }
         words.push_str(" QUOTA QUOTA=RES-STORAGE OBJECTID SAVEDATE PREVIEW MULTIAPPEND REPLACE");
-        words.push_str(" ");
+        words.push(' ');
         words.push_str(crate::acl::CAPABILITY);
         words.push_str(" METADATA LIST-METADATA");
     }
