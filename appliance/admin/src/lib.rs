@@ -11,6 +11,7 @@
 //! The daemon performs requests (`ringpostd/src/admin.rs`), `ringpostctl` is the operator's program. Start reading at `request.rs`.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod acme;
 pub mod addresses;
 #[cfg(feature = "certificates")]

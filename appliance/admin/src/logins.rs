@@ -125,8 +125,11 @@ pub struct AuditLine {
     pub user: Option<String>,
     /// The name of the app password that was used.
     pub app: Option<String>,
-    /// `granted`, or why not.
+    /// `granted`, or why not; `changed`: see `what`.
     pub outcome: String,
+    /// What was changed, where it is not a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
 }
 
 /// What came of `Ask::AuditVerify`.

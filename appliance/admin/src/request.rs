@@ -67,6 +67,10 @@ pub enum Request {
     Addresses {
         ask: crate::addresses::Ask,
     },
+    /// Access lists of folders.
+    Acl {
+        ask: crate::acl::Ask,
+    },
     /// Scripts that filter mail.
     Scripts {
         ask: crate::scripts::Ask,

@@ -11,6 +11,7 @@ use crate::reply::*;
 use crate::request::Request;
 use crate::table::{span, table};
 
+mod acl;
 mod addresses;
 mod bans;
 mod damage;
@@ -42,6 +43,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::Acl { ask } => acl::show(ask, value)?,
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::Logins { ask } => logins::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),

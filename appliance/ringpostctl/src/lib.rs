@@ -11,6 +11,7 @@
 //! `ringpostd` answers to the same name. Start reading at `command.rs`.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod addresses;
 mod admin_cert;
 mod app_password;

@@ -9,6 +9,7 @@ use admin::request::{Request, TraceWanted};
 use clap::Subcommand;
 use plan::Size;
 
+use crate::acl::AclVerb;
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
 use crate::app_password::{AppPasswordVerb, Asker};
 use crate::audit::AuditVerb;
@@ -57,6 +58,9 @@ pub(crate) enum Verb {
     /// Manage routes: which server takes the mail for a domain or an address
     #[command(subcommand)]
     Route(RouteVerb),
+    /// Manage who else may use the folders of an account
+    #[command(subcommand)]
+    Acl(AclVerb),
     /// Manage the addresses and networks that are not served
     #[command(subcommand)]
     Ban(BanVerb),
@@ -418,6 +422,7 @@ impl Verb {
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Acl(verb) => verb.request(),
             Verb::Ban(verb) => verb.request(),
             Verb::Sieve(verb) => verb.request()?,
             Verb::Spam(verb) => verb.request(),

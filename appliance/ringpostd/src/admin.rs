@@ -13,6 +13,7 @@
 //! Start reading at `perform.rs`.
 
 mod accounts;
+mod acl;
 mod addresses;
 mod appliance;
 mod autoconfig;

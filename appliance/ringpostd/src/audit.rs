@@ -1,4 +1,4 @@
-//! The audit: every login, in lines that cannot be changed unnoticed.
+//! The audit: every login and every change of rights, in lines that cannot be changed unnoticed.
 //!
 //! A line of JSON ends with its hash, which is made of the line and of the hash before it (`chain`). The lines are in files of the state directory (`files`), and the
 //! end of the chain goes to the mirrored volume every minute and at a stop (`logins::Head`): an intruder who changes the files, and makes all later hashes again, does not
@@ -33,6 +33,8 @@ pub(crate) const PLACE: &str = "audit";
 pub(crate) const WAITING_MAX: usize = 4_096;
 /// A name that was tried may be anything.
 const NAME_CHARS_MAX: usize = 256;
+/// The names of a mailbox, an owner and an identifier, and rights before and after.
+const WHAT_CHARS_MAX: usize = 2_048;
 /// How often storage gets the end of the chain.
 const HEAD_EVERY: Duration = Duration::from_secs(60);
 /// How often lines are made durable.
@@ -215,6 +217,26 @@ fn fields(entry: &Entry<'_>) -> Fields {
         user: entry.name.map(text),
         app: entry.app.map(text),
         outcome: entry.outcome.name().to_owned(),
+        what: entry
+            .what
+            .map(|what| what.chars().take(WHAT_CHARS_MAX).collect()),
+    }
+}
+
+/// An administrator changed something by `ringpostctl`: that it was done stands in the audit of the process, if it keeps one.
+pub(crate) fn note_change(unix_s: i64, who: &str, door: &str, what: &str) {
+    if let Some(audit) = SHOWN.get() {
+        audit.shared.push(Fields {
+            unix_s,
+            protocol: "admin".to_owned(),
+            mechanism: door.to_owned(),
+            peer: "-".to_owned(),
+            tls: None,
+            user: Some(who.to_owned()),
+            app: None,
+            outcome: "changed".to_owned(),
+            what: Some(what.chars().take(WHAT_CHARS_MAX).collect()),
+        });
     }
 }
 

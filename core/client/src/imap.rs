@@ -16,6 +16,8 @@
 //!
 //! Start reading at `converse`.
 
+mod acl;
+mod annotate;
 mod append;
 mod fault;
 mod fetch;
@@ -28,6 +30,7 @@ mod mode;
 mod numbering;
 mod object;
 mod perform;
+mod place;
 mod progress;
 mod quota;
 mod recent;
@@ -63,6 +66,7 @@ pub use crate::memory::Memory;
 use crate::pieces::Damages;
 pub use ::imap::hide::Hide;
 
+pub use acl::described;
 use fault::Failure;
 use limits::*;
 use mode::Mode;
@@ -525,6 +529,12 @@ impl<K: Ask> Imap<K> {
             return Ok(Ok(()));
         };
         selected.mode = Mode::of(&client.session);
+        match self.look_at_rights(selected).await {
+            Ok(true) => {}
+            // Until it is known whether the client may hear of changes it does not.
+            Ok(false) => return Ok(Ok(())),
+            Err(gone) => return Ok(Err(gone)),
+        }
         loop {
             // until everything is reported
             match selected.tell(&self.owner, expunges, &mut client.out).await {
@@ -541,7 +551,10 @@ impl Gone {
     fn end(self, client: &mut Client) -> End {
         client.selected = None;
         client.session.unselected();
-        let words = "the mailbox was deleted or renamed";
+        let words = match self {
+            Gone::Deleted => "the mailbox was deleted or renamed",
+            Gone::Revoked => "the mailbox is no longer shared with this account",
+        };
         client.session.bye(&mut client.out, words);
         End::Said
     }

@@ -427,6 +427,20 @@ impl Logins {
             name,
             app,
             outcome,
+            what: None,
+        });
+    }
+
+    /// The account `name`, logged in from there, changed rights: the audit gets it.
+    pub fn changed(&self, host: &SessionHost, from: &From, name: Option<&str>, what: &str) {
+        let Some(sink) = &self.audit else { return };
+        sink(&Entry {
+            unix_seconds: host.unix_seconds(),
+            from,
+            name,
+            app: None,
+            outcome: Outcome::Changed,
+            what: Some(what),
         });
     }
 

@@ -2,7 +2,9 @@
 
 use mail::{Flags, InternalDate, ModSeq};
 
+use crate::acl::Acl;
 use crate::fetch::FetchItem;
+use crate::metadata::Metadata;
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
 use crate::sort::SortCriterion;
@@ -41,8 +43,12 @@ pub enum Body {
     Enable(Vec<Box<str>>),
     /// RFC 2971; an empty list is NIL.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
-    /// RFC 2342. There are personal mailboxes only.
+    /// RFC 2342.
     Namespace,
+    /// RFC 4314.
+    Acl(Acl),
+    /// RFC 5464.
+    Metadata(Metadata),
     /// RFC 4978. The session asks its caller for memory first.
     Compress,
     /// RFC 9208 §4.2; the name of a quota root.
@@ -267,6 +273,10 @@ pub struct ListRequest {
     pub return_special_use: bool,
     /// RFC 5819; empty: not asked for.
     pub return_status: Vec<StatusItem>,
+    /// RETURN (MYRIGHTS): rights are reported (RFC 8440).
+    pub return_my_rights: bool,
+    /// RETURN (METADATA …): these entries are reported (RFC 9590); empty: none.
+    pub return_metadata: Vec<Box<str>>,
 }
 
 /// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162,

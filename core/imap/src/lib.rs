@@ -11,6 +11,7 @@
 //! `client` is the other side, for tests and the load program. Start reading at `session`.
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod client;
 pub mod command;
 pub mod date;
@@ -19,6 +20,7 @@ pub mod fetch;
 pub mod hide;
 pub mod limits;
 pub mod list;
+pub mod metadata;
 pub mod object;
 pub mod parse;
 pub mod reader;

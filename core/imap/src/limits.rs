@@ -66,6 +66,12 @@ pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
 /// MULTIAPPEND: messages of one APPEND. Together they may have as many octets as one message may, and each costs a parse.
 pub const APPENDED_TOGETHER_MAX: usize = 32;
+/// ACL: octets of an identifier: the longest address, quoted, behind its sign.
+pub const IDENTIFIER_BYTES_MAX: usize = 1_024;
+/// METADATA: entries of one command.
+pub const METADATA_ENTRIES_MAX: usize = 64;
+/// METADATA: octets of an entry's name. Names of vendors' entries have some forty.
+pub const METADATA_NAME_BYTES_MAX: usize = 255;
 /// RFC 8474 §7: octets of an object identifier.
 pub const OBJECT_ID_BYTES_MAX: usize = 255;
 /// Resources in one SETQUOTA: RFC 9208 §5 has four.

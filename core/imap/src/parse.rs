@@ -3,6 +3,7 @@
 //! RFC 9051 §9 and RFC 3501 §9, a little widened where real clients are: several spaces between words, white space at the end,
 //! any case. Everything that is taken in is bounded by `limits.rs`. No input stops us.
 
+mod access;
 mod fetch;
 mod list;
 mod more;
@@ -129,6 +130,9 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "GETQUOTAROOT" => Body::GetQuotaRoot(spaced_mailbox(words)?),
         "SETQUOTA" => more::set_quota(words)?,
         "UNAUTHENTICATE" => Body::Unauthenticate,
+        "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => access::acl(words, &name)?,
+        "GETMETADATA" => access::get_metadata(words)?,
+        "SETMETADATA" => access::set_metadata(words)?,
         "SELECT" | "EXAMINE" => {
             let mailbox = spaced_mailbox(words)?;
             let (condstore, resync) = select::parameters(words)?;

@@ -1,9 +1,11 @@
 //! What the server says: replies and the values in them. Every string from outside goes through `put_string`, so that no name,
 //! header or error text can end a line early and speak for us.
 
+mod access;
 mod envelope;
 mod structure;
 
+pub use access::{put_acl, put_list_rights, put_metadata, put_my_rights};
 pub use envelope::put_envelope;
 pub use structure::put_body_structure;
 
@@ -182,8 +184,9 @@ fn put_flag_words(out: &mut Vec<u8>, flags: &Flags) {
     }
 }
 
-/// The FLAGS and PERMANENTFLAGS lines of SELECT: all system flags, the keywords in use, and (`\*`) that more may be made.
-pub fn put_mailbox_flags(out: &mut Vec<u8>, keywords: &[mail::Keyword], read_only: bool) {
+/// The FLAGS and PERMANENTFLAGS lines of SELECT: all system flags, the keywords in use, and (`\*`) that more may be made. Permanent are those that
+/// `rights` allow to be changed (RFC 4314 §4); none of them in a mailbox that was opened for reading.
+pub fn put_mailbox_flags(out: &mut Vec<u8>, keywords: &[mail::Keyword], rights: mail::Rights) {
     let all = SYSTEM_FLAGS
         .iter()
         .fold(SystemFlags::default(), |all, (_, flag)| all.with(*flag));
@@ -194,8 +197,8 @@ pub fn put_mailbox_flags(out: &mut Vec<u8>, keywords: &[mail::Keyword], read_onl
     put(out, "* FLAGS ");
     put_flags(out, &flags);
     put(out, "\r\n* OK [PERMANENTFLAGS (");
-    if !read_only {
-        put_flag_words(out, &flags);
+    put_flag_words(out, &rights.allowed(&flags));
+    if rights.contains(mail::Rights::WRITE) {
         put(out, " \\*");
     }
     put(out, ")] flags that are kept\r\n");

@@ -412,11 +412,6 @@ impl Session {
                 self.on_id(&tag, out);
                 None
             }
-            Body::Namespace => {
-                put_untagged(out, "NAMESPACE ((\"\" \"/\")) NIL NIL");
-                put_reply(out, &tag, Status::Ok, "", "Namespace completed");
-                None
-            }
             Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
             Body::Compress => self.on_compress(tag, out),
             Body::SetQuota { .. } => self.on_set_quota(&tag, out),

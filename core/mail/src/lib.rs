@@ -10,7 +10,7 @@
 //! - `text`: decoded text for search, by `mail-parser`.
 //! - `spelling`: one spelling for names that Unicode lets people write in several ways.
 //! - `return_path`: sealed return paths of mail that is sent on (SRS).
-//! - `address`, `flags`, `ids`: the words that all other rooms use.
+//! - `address`, `flags`, `ids`, `rights`: the words that all other rooms use.
 //!
 //! Why the structure is scanned by code of ours when `mail-parser` could do it: it decodes every body on the way, and
 //! delivery may spend 10 µs here; and IMAP wants header text as it was written. The two are held to agree by a test.
@@ -24,6 +24,7 @@ pub mod limits;
 mod line_ends;
 pub mod preview;
 pub mod return_path;
+pub mod rights;
 pub mod spelling;
 pub mod summary;
 pub mod text;
@@ -33,4 +34,5 @@ pub use flags::{Flags, Keyword, SystemFlags};
 pub use header::{HeaderAddress, Text};
 pub use ids::{InternalDate, ModSeq, Uid, UidValidity};
 pub use line_ends::{LineEnds, line_ends_missing};
+pub use rights::{Rights, RightsChange};
 pub use summary::Summary;

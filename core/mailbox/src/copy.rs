@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mail::{Uid, UidValidity};
+use mail::{Rights, Uid, UidValidity};
 use store::Purpose;
 
 use crate::deliver::Standing;
@@ -19,6 +19,9 @@ enum Keep {
     Source,
     Nothing,
 }
+
+/// Whether the sources stay, and the rights on the target of the account that copies.
+type How = (Keep, Rights);
 
 /// (source, its new UID), ascending by source, and the UIDVALIDITY of the target.
 type Pairs = (UidValidity, Vec<(Uid, Uid)>);
@@ -52,7 +55,18 @@ impl Mailboxes {
         uids: &[Uid],
         to: MailboxId,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
-        let result = self.place_all(from, uids, to, Keep::Source).await;
+        self.copy_with(from, uids, to, Rights::ALL).await
+    }
+
+    /// As `copy`, by an account with these rights on the target: flags that it may not set there do not come along (RFC 4314 §4).
+    pub async fn copy_with(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        rights: Rights,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+        let result = self.place_all(from, uids, to, (Keep::Source, rights)).await;
         result.map_err(|(fault, _)| fault)
     }
 
@@ -64,7 +78,21 @@ impl Mailboxes {
         uids: &[Uid],
         to: MailboxId,
     ) -> Result<Moved, MailboxFault> {
-        match self.place_all(from, uids, to, Keep::Nothing).await {
+        self.move_with(from, uids, to, Rights::ALL).await
+    }
+
+    /// As `r#move`, with the flags that `copy_with` leaves.
+    pub async fn move_with(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        rights: Rights,
+    ) -> Result<Moved, MailboxFault> {
+        match self
+            .place_all(from, uids, to, (Keep::Nothing, rights))
+            .await
+        {
             Ok((uid_validity, pairs)) => Ok(Moved {
                 uid_validity,
                 pairs,
@@ -85,13 +113,13 @@ impl Mailboxes {
         from: MailboxId,
         uids: &[Uid],
         to: MailboxId,
-        keep: Keep,
+        how: How,
     ) -> Result<Pairs, (MailboxFault, Option<Pairs>)> {
         let mut left: BTreeSet<Uid> = uids.iter().copied().collect();
         let mut pairs = Vec::new();
         let mut uid_validity = None;
         loop {
-            match self.place_some(from, &mut left, to, keep).await {
+            match self.place_some(from, &mut left, to, how).await {
                 Ok((validity, more)) => {
                     uid_validity = Some(validity);
                     pairs.extend(more);
@@ -101,7 +129,7 @@ impl Mailboxes {
                 }
                 Err(fault) if pairs.is_empty() => return Err((fault, None)),
                 Err(fault) => {
-                    if keep == Keep::Nothing {
+                    if how.0 == Keep::Nothing {
                         return Err((fault, uid_validity.map(|validity| (validity, pairs))));
                     }
                     self.take_back(to, pairs.iter().map(|(_, new)| *new).collect())
@@ -118,7 +146,7 @@ impl Mailboxes {
         from: MailboxId,
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
-        keep: Keep,
+        how: How,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         self.inner.room_for(Purpose::Keep, false, 1).await?;
         let lowest = left.first().copied().unwrap_or(Uid(u32::MAX));
@@ -133,7 +161,7 @@ impl Mailboxes {
         };
 
         // No await from here to `commit`: the order of numbers is the order of the log.
-        let part = self.part(from, left, to, keep, &mut hold)?;
+        let part = self.part(from, left, to, how, &mut hold)?;
         if !part.entries.is_empty() {
             self.inner.commit(Vec::new(), part.entries, hold).await?;
         }
@@ -146,7 +174,7 @@ impl Mailboxes {
         from: MailboxId,
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
-        keep: Keep,
+        (keep, rights): How,
         hold: &mut Hold,
     ) -> Result<Part, MailboxFault> {
         let mut state = self.inner.state.borrow_mut();
@@ -190,6 +218,9 @@ impl Mailboxes {
             message.uid = Uid(uid);
             message.modseq = modseq;
             message.saved_s = saved_s;
+            if !rights.changes_all_flags() {
+                message.flags = rights.allowed(&message.flags);
+            }
             if let Some(body) = self.inner.moving_to(&message.body) {
                 message.body = body;
             }

@@ -297,6 +297,8 @@ impl Noun for FolderEntry {
                     {
                         tree.folders.remove(name);
                     }
+                    tree.access.lists.remove(mailbox);
+                    tree.notes.forget(*mailbox);
                     tree.left.leave(name, *uid_validity);
                 });
                 state.delete_mailbox(*mailbox);

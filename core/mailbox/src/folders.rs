@@ -7,18 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use mail::{ModSeq, UidValidity};
 use store::Purpose;
 
+use crate::access::AccessEntry;
 use crate::accounts::account_lock;
 use crate::deliver::Standing;
 use crate::folder::FolderEntry;
 use crate::hold::Hold;
 use crate::inner::Inner;
 use crate::limits::{
-    CONDEMNED_MAX, DIRECTORY_ROWS, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX,
+    ACCESS_PER_ACCOUNT_MAX, CONDEMNED_MAX, DIRECTORY_ROWS, MAILBOXES_PER_ACCOUNT_MAX,
+    SUBSCRIPTIONS_PER_ACCOUNT_MAX,
 };
 use crate::name::{self, INBOX};
 use crate::noun::Depth;
 use crate::record::Entry;
-use crate::row::Tree;
+use crate::row::{AccessList, Tree};
+use crate::sharing::nearest_above;
 use crate::tree::TreeEntry;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
@@ -337,6 +340,8 @@ struct Creation<'a> {
     row: &'a Tree,
     uid_validity_last: UidValidity,
     created: BTreeSet<String>,
+    /// Entries of access lists that new folders began with.
+    inherited_count: usize,
 }
 
 impl<'a> Creation<'a> {
@@ -347,6 +352,7 @@ impl<'a> Creation<'a> {
             row,
             uid_validity_last: row.uid_validity_last,
             created: BTreeSet::new(),
+            inherited_count: 0,
         }
     }
 
@@ -385,7 +391,28 @@ impl<'a> Creation<'a> {
             special_use,
         };
         entries.push(create.into());
+        if let Some(list) = self.inherited(name)? {
+            let inherits = AccessEntry::List {
+                account: self.account,
+                mailbox,
+                list,
+            };
+            entries.push(inherits.into());
+        }
         Ok(mailbox)
+    }
+
+    /// A new folder begins with the access list of the folder above it (RFC 4314 leaves it to the server); `None`: there is none.
+    fn inherited(&mut self, name: &str) -> Result<Option<AccessList>, MailboxFault> {
+        let access = &self.row.access;
+        let above = nearest_above(self.row, name);
+        let list = above.and_then(|above| access.lists.get(&above)).cloned();
+        self.inherited_count += list.as_ref().map_or(0, AccessList::len);
+        let count = access.entries_count() + self.inherited_count;
+        if list.is_some() && count > ACCESS_PER_ACCOUNT_MAX {
+            return Err(MailboxFault::TooMany("entries of access lists"));
+        }
+        Ok(list)
     }
 
     /// RFC 3501 §2.3.1.1: higher than any value the name had before; the account's counter is higher than any of its names'.

@@ -4,8 +4,10 @@ use base::cursor::Reader;
 use bytes::Bytes;
 use store::{Record, RecordKind};
 
+use crate::access::AccessEntry;
+use crate::noun::Noun;
 use crate::record::Entry;
-use crate::row::{Counters, Gone, Head, Tree, read_messages};
+use crate::row::{Counters, Gone, Head, Tree, decode_grantees, encode_grantees, read_messages};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
 pub fn record(bytes: &[u8]) {
@@ -47,7 +49,31 @@ pub fn row(bytes: &[u8]) {
         gone.encode(&mut again);
         assert_eq!(Gone::decode(&mut Reader::new(&again)).as_ref(), Ok(&gone));
     }
+    if let Ok(grantees) = decode_grantees(bytes) {
+        let again = encode_grantees(&grantees);
+        assert_eq!(decode_grantees(&again).as_ref(), Ok(&grantees));
+    }
     let _ = Counters::decode(bytes);
+}
+
+/// Rows that no record begins with, as this release writes them.
+pub fn rows() -> Vec<Vec<u8>> {
+    let mut tree = Tree::default();
+    for entry in AccessEntry::samples() {
+        match entry {
+            AccessEntry::List { mailbox, list, .. } => _ = tree.access.lists.insert(mailbox, list),
+            AccessEntry::Note {
+                mailbox,
+                name,
+                value,
+                ..
+            } => tree.notes.set(mailbox, &name, value.as_deref()),
+            AccessEntry::Shared { is_shared, .. } => tree.access.is_shared = is_shared,
+        }
+    }
+    let mut row = Vec::new();
+    tree.encode(&mut row);
+    vec![row, encode_grantees(&tree.access.grantees())]
 }
 
 /// Some records as this release writes them, in the form `record` reads.

@@ -27,6 +27,7 @@
 //! Start reading with `deliver.rs`, then `inner.rs`, `message.rs` and `state.rs`.
 #![forbid(unsafe_code)]
 
+mod access;
 mod accounts;
 mod append;
 mod checkpoint;
@@ -43,6 +44,7 @@ pub mod limits;
 mod load;
 mod message;
 mod name;
+mod notes;
 mod noun;
 mod opening;
 mod outline;
@@ -55,6 +57,7 @@ mod resync;
 mod row;
 pub mod salvage;
 mod share;
+mod sharing;
 mod snapshot;
 mod space;
 mod state;
@@ -62,6 +65,7 @@ mod tenant;
 mod tree;
 mod view;
 mod watch;
+mod within;
 
 use std::rc::Rc;
 
@@ -79,7 +83,9 @@ pub mod names {
         parse_scope,
     };
 }
+pub use notes::NoteList;
 pub use resync::{Resync, UidRanges};
+pub use sharing::{ANYONE, AccessChanged, AccessLine, Foreign, Reached};
 pub use state::DigestCounts;
 pub use watch::Watch;
 

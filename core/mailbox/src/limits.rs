@@ -21,6 +21,24 @@ pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 2 * MAILBOXES_PER_ACCOUNT_MAX;
 /// of the account's row at most for usual names. A name beyond them may cost its next mailbox a new UIDVALIDITY.
 pub const NAMES_LEFT_MAX: usize = 1_000;
 
+/// Entries of one folder's access list: the people and groups of a small company by name; larger ones use groups.
+pub const ACCESS_PER_FOLDER_MAX: usize = 64;
+/// Entries of all access lists of one account, which stand in its row: some 20 KiB with accounts, and half a MiB with the longest names of groups.
+pub const ACCESS_PER_ACCOUNT_MAX: usize = 2_048;
+/// Different accounts and groups that the lists of one account give rights to.
+pub const SHARED_WITH_MAX: usize = 512;
+/// The same for all accounts together: they are in memory, some 100 bytes each and 400 at most.
+pub const SHARES_MAX: usize = 65_536;
+/// Accounts that are looked through for what others may see, and names that are listed of them: a LIST is answered from them. What is not among
+/// them is still opened by its name.
+pub const FOREIGN_ACCOUNTS_MAX: usize = 1_024;
+pub const FOREIGN_NAMES_MAX: usize = 20_000;
+
+/// Annotations of one account's folders, and bytes of their names and values: they stand in the account's row. Programs keep a colour and a
+/// comment for a folder.
+pub const NOTES_PER_ACCOUNT_MAX: usize = 1_024;
+pub const NOTES_BYTES_PER_ACCOUNT_MAX: usize = 32 * KIB;
+
 /// Levels of a mailbox name. Clients show mailboxes as a tree; no tree deeper than eight levels was found.
 pub const NAME_LEVELS_MAX: usize = 16;
 /// Bytes of one level: what file systems allow, so that an export to Maildir fits.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use store::{BodyRef, Lsn, Purpose, Record, RecordKind};
 use tenancy::encoding::Broken;
 
+use crate::access::AccessEntry;
 use crate::folder::FolderEntry;
 use crate::message::MessageEntry;
 use crate::noun::{Effect, Needs, Noun};
@@ -60,6 +61,7 @@ macro_rules! nouns {
 nouns! {
     Tree(TreeEntry),
     Folder(FolderEntry),
+    Access(AccessEntry),
     Message(MessageEntry),
     Snapshot(MailboxSnapshot)
 }

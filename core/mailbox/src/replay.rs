@@ -13,7 +13,7 @@ use tenancy::{Reading, Tenancy, Tenant};
 
 use crate::hold::Hold;
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, ROWS_PER_READ};
+use crate::limits::{CONDEMNED_MAX, ROWS_PER_READ, SHARES_MAX};
 use crate::message::MessageEntry;
 use crate::noun::Depth;
 use crate::record::Entry;
@@ -173,6 +173,12 @@ impl Inner {
             self.state
                 .borrow_mut()
                 .install_condemned(&key)
+                .map_err(broken)?;
+        }
+        for (key, value) in self.whole_table(row::SHARES, 2 * SHARES_MAX).await? {
+            self.state
+                .borrow_mut()
+                .install_shares(&key, &value)
                 .map_err(broken)?;
         }
         self.is_new.set(counters.is_none());

@@ -8,6 +8,7 @@
 //! | `HEADS` | mailbox (u64 big-endian) | numbers of the mailbox |
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
 //! | `GONE` | mailbox (u64 big-endian) | UIDs that were expunged lately |
+//! | `SHARES` | account (u32 big-endian) | whom its access lists give rights to |
 //! | `CONDEMNED` | mailbox (u64 big-endian) | empty: deleted, its chunks are still to be cleared away |
 //!
 //! A message's chunk is its UID divided by `CHUNK_MESSAGES`: no row is ever split or merged, and the row to rewrite after
@@ -15,13 +16,19 @@
 //!
 //! Here are tables, keys and what all rows share; each kind of row has a file. Reading never panics on what the bytes say.
 
+mod access;
 mod counters;
 mod gone;
 mod head;
 mod left;
 mod message;
+mod notes;
 mod tree;
 
+pub use access::{
+    Access, AccessList, Grantee, Who, decode_grantees, encode_grantees, put_access_list,
+    read_access_list,
+};
 pub use counters::Counters;
 pub use gone::Gone;
 pub use head::Head;
@@ -29,6 +36,7 @@ pub use left::NamesLeft;
 pub use message::{
     encoded_bytes_max, put_date, put_flags, put_messages, read_date, read_flags, read_messages,
 };
+pub use notes::{Notes, put_value, read_value};
 pub use tree::{Folder, Tree, put_special_use, read_special_use};
 
 use base::cursor::Reader;
@@ -54,6 +62,8 @@ pub const CHUNKS: Table = Table(36);
 pub const CONDEMNED: Table = Table(37);
 /// By mailbox.
 pub const GONE: Table = Table(38);
+/// By account.
+pub const SHARES: Table = Table(39);
 
 /// Which chunk row holds a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +95,12 @@ pub fn chunk_key(mailbox: MailboxId, chunk: Chunk) -> Vec<u8> {
     let mut key = mailbox_key(mailbox);
     key.extend_from_slice(&chunk.0.to_be_bytes());
     key
+}
+/// The pair of `account_key`.
+pub fn read_account_key(key: &[u8]) -> Result<AccountId, Broken> {
+    Ok(AccountId(u32::from_be_bytes(
+        key.try_into().map_err(|_| Broken)?,
+    )))
 }
 /// The pair of `mailbox_key`.
 pub fn read_mailbox_key(key: &[u8]) -> Result<MailboxId, Broken> {

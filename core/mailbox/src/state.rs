@@ -12,13 +12,14 @@ mod cache;
 mod digests;
 mod mailbox;
 mod rows;
+mod shares;
 
 pub use digests::{DigestCounts, Digests};
 pub use mailbox::{MailboxEntry, count};
 pub use rows::{Cleared, Writing};
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use mail::{ModSeq, Uid, UidValidity};
@@ -29,7 +30,7 @@ use crate::limits::{
     CACHE_BYTES_MIN, CHUNK_MESSAGES, DIGESTS_SHARE, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX,
     RELOCATED_MAX,
 };
-use crate::row::{Chunk, Counters, Tree};
+use crate::row::{Chunk, Counters, Tree, Who};
 use crate::{AccountId, MailboxId, Message};
 
 /// Counts checkpoints; the present one is what changes are stamped with.
@@ -40,6 +41,12 @@ pub struct State {
     /// Mailboxes in memory, loaded from some chunk on.
     pub mailboxes: HashMap<MailboxId, MailboxEntry>,
     pub accounts: HashMap<AccountId, AccountEntry>,
+    /// Whom each account gives rights to; of every account that does, in memory or not.
+    pub shares: BTreeMap<AccountId, BTreeSet<Who>>,
+    /// Of all of them: bounded by `SHARES_MAX` where a list is changed.
+    pub shares_count: usize,
+    /// What access lists and notes of the accounts in memory take.
+    account_beside_bytes: usize,
     /// Deleted, with chunk rows still to be cleared away.
     pub condemned: BTreeMap<MailboxId, Condemned>,
     /// The latest epoch in which one of them changed.
@@ -102,18 +109,22 @@ pub struct AccountEntry {
     pub tree_dirty: Option<Epoch>,
     /// The epoch of the last change of `used_bytes`.
     pub used_dirty: Option<Epoch>,
+    /// The epoch in which those that it shares with changed.
+    pub shares_dirty: Option<Epoch>,
     /// Operations that need it in memory.
     pub pins: Rc<Cell<u32>>,
     /// A removal is on its way to the log: nothing new may come in behind it.
     pub closing: Rc<Cell<bool>>,
     /// Second chance: cleared by `evict`, set by a look-up.
     used_lately: bool,
+    /// What it counts for beside the usual.
+    charged_bytes: usize,
 }
 
 impl AccountEntry {
     /// Whether the next checkpoint writes a row of it.
     pub fn is_dirty(&self) -> bool {
-        self.tree_dirty.is_some() || self.used_dirty.is_some()
+        self.tree_dirty.is_some() || self.used_dirty.is_some() || self.shares_dirty.is_some()
     }
     /// `None` when the account does not exist or is being removed.
     pub fn live(&self) -> Option<&Tree> {
@@ -128,6 +139,9 @@ impl State {
         State {
             mailboxes: HashMap::new(),
             accounts: HashMap::new(),
+            shares: BTreeMap::new(),
+            shares_count: 0,
+            account_beside_bytes: 0,
             condemned: BTreeMap::new(),
             condemned_dirty: None,
             counters: Counters::FIRST,
@@ -161,9 +175,11 @@ impl State {
 
     /// As `insert_mailbox`, for accounts.
     pub fn insert_account(&mut self, account: AccountId, entry: AccountEntry) {
-        if self.accounts.insert(account, entry).is_none() {
-            self.account_clock.push_back(account);
+        match self.accounts.insert(account, entry) {
+            None => self.account_clock.push_back(account),
+            Some(before) => self.account_beside_bytes -= before.charged_bytes,
         }
+        self.charge_account(account);
     }
 
     /// Takes a deleted mailbox out of memory.
@@ -339,7 +355,7 @@ impl State {
             .iter()
             .map(|mailbox| 2 + chunks(mailbox))
             .sum();
-        (of_mailboxes + 2 * self.dirty_accounts.len() + self.condemned.len()) as u64
+        (of_mailboxes + 3 * self.dirty_accounts.len() + self.condemned.len()) as u64
     }
     /// Whether a checkpoint has anything to write.
     pub fn is_dirty(&self) -> bool {

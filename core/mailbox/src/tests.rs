@@ -1,5 +1,6 @@
 //! Stories on the simulated machine: two legs, the real volume and store, crashes.
 
+mod access;
 mod accidents;
 mod append;
 mod cost;

@@ -150,6 +150,7 @@ impl Noun for TreeEntry {
             uid_validity_last: UidValidity(3),
             left: NamesLeft::default(),
             snapshot: Lsn(8),
+            ..Tree::default()
         };
         vec![
             TreeEntry::Put { account },
@@ -281,6 +282,7 @@ impl State {
         let entry = self.accounts.get_mut(&account).expect("just made certain");
         entry.tree = Some(Tree::default());
         self.touch_account(account);
+        self.note_access(account);
         Effect::Applied
     }
 
@@ -291,6 +293,7 @@ impl State {
             return Effect::Absent;
         };
         self.touch_account(account);
+        self.note_access(account);
         for folder in tree.folders.values() {
             self.delete_mailbox(folder.mailbox);
         }
@@ -308,6 +311,7 @@ impl State {
         };
         change(tree);
         self.touch_account(account);
+        self.note_access(account);
         Effect::Applied
     }
 

@@ -58,7 +58,10 @@ fn lines(lines: &[AuditLine]) -> String {
                 or_dash(&line.tls),
                 or_dash(&line.user),
                 or_dash(&line.app),
-                line.outcome.clone(),
+                match &line.what {
+                    Some(what) => format!("{}: {what}", line.outcome),
+                    None => line.outcome.clone(),
+                },
             ]
         })
         .collect();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, ldap, legs,
+    accounts, acl, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, ldap, legs,
     logins, logs, machine, profile, quarantine, queue, reports, scripts, settings, spam, spool,
     status, traces, volume, ways,
 };
@@ -57,7 +57,13 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::DomainCheck { .. } => domains::perform(admin, request).await,
         Request::Ldap { ask } => ldap::perform(admin, ask).await,
         Request::Logins { ask } => logins::perform(admin, ask, caller).await,
-        Request::Addresses { ask } => addresses::perform(admin, ask).await,
+        Request::Acl { ask } => acl::perform(admin, ask, caller).await,
+        Request::Addresses { ask } => {
+            let noted = acl::of_grant(&ask);
+            let done = addresses::perform(admin, ask).await?;
+            noted.iter().for_each(|what| acl::note(caller, what));
+            Ok(done)
+        }
         Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
             bans::perform(admin, request)
         }

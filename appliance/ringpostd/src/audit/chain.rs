@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What is known of a login.
+/// What is known of a login, or of a change of rights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fields {
     pub unix_s: i64,
@@ -16,6 +16,9 @@ pub(crate) struct Fields {
     pub user: Option<String>,
     pub app: Option<String>,
     pub outcome: String,
+    /// What was changed, where it is not a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]

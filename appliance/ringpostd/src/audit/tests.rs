@@ -23,6 +23,7 @@ fn login(number: u32) -> Fields {
         user: Some(format!("ann{number}\",\"hash\":\"@example.org")),
         app: None,
         outcome: "granted".into(),
+        what: None,
     }
 }
 
@@ -242,6 +243,7 @@ fn what_waits_is_bounded_and_a_name_is_cut() {
         name: Some(&name),
         app: None,
         outcome: Outcome::Password,
+        what: None,
     };
     for _ in 0..WAITING_MAX + 5 {
         shared.push(fields(&entry));

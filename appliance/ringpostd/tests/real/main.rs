@@ -42,6 +42,7 @@ mod route;
 mod scan;
 mod scarce;
 mod sessions;
+mod shared;
 mod spam;
 mod spool;
 mod start;

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use imap::command::Letter;
 use imap::respond::{Status, put_reply};
 use imap::sequence::SequenceSet;
-use mail::{InternalDate, Summary, Uid};
+use mail::{InternalDate, Rights, Summary, Uid};
 use mailbox::{AccountId, Appending, MailboxFault, MailboxId, Placed};
 use storage::owner::Ask;
 use store::BodyIn;
 
 use super::fault::Failure;
+use super::place::needs;
 use super::selected::Selected;
 use super::{Done, Imap};
 
@@ -53,6 +54,13 @@ impl<K: Ask> Imap<K> {
             [] => return Err(Failure::No("NONEXISTENT", "Message does not exist")),
             _ => return Err(Failure::Bad("REPLACE takes one message")),
         };
+        if let Some(foreign) = selected.foreign {
+            // RFC 8508 §5: what STORE of \Deleted and EXPUNGE need.
+            needs(
+                foreign.rights,
+                Rights::DELETE_MESSAGES.with(Rights::EXPUNGE),
+            )?;
+        }
         let replaces = Some((selected.id, target));
         let placed = self.append(account, name, vec![letter], bytes, replaces);
         let placed = placed.await?;
@@ -70,6 +78,9 @@ impl<K: Ask> Imap<K> {
         bytes: Bytes,
         replaces: Option<(MailboxId, Uid)>,
     ) -> Result<Placed, Failure> {
+        let place = self.find_place(account, name).await?;
+        place.needs(Rights::INSERT)?;
+        let (missing, rights, owner) = (place.missing(), place.rights(), place.account);
         let now = InternalDate::utc(self.host.unix_seconds());
         let count = letters.len() as u64;
         let mut messages = Vec::with_capacity(letters.len());
@@ -87,16 +98,14 @@ impl<K: Ask> Imap<K> {
             messages.push(Appending {
                 body: self.host.work(size, digest).await,
                 internal_date: letter.date.unwrap_or(now),
-                flags: letter.flags,
+                flags: rights.allowed(&letter.flags),
             });
         }
-        let mailbox = name.to_owned();
+        let mailbox = place.name;
         let placed = self
             .owner
             .ask(move |mailboxes| async move {
-                mailboxes
-                    .append(account, &mailbox, messages, replaces)
-                    .await
+                mailboxes.append(owner, &mailbox, messages, replaces).await
             })
             .await?;
         match placed {
@@ -104,7 +113,7 @@ impl<K: Ask> Imap<K> {
                 self.counters.appended.fetch_add(count, Relaxed);
                 Ok(placed)
             }
-            Err(MailboxFault::NoMailbox) => Err(Failure::NoTarget),
+            Err(MailboxFault::NoMailbox) => Err(missing),
             Err(fault) => Err(fault.into()),
         }
     }

@@ -1,16 +1,18 @@
 //! Mailboxes as a tree: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS.
 
+mod extras;
+mod foreign;
+mod lsub;
 mod tree;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 use imap::Names;
 use imap::command::{ListRequest, Resync, SpecialUse, StatusItem};
-use imap::list::{SEPARATOR, joined, matches};
+use imap::list::{SEPARATOR, joined};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
-use mail::SystemFlags;
 use mail::spelling::composed;
-use mailbox::limits::NAME_LEVELS_MAX;
+use mail::{Rights, SystemFlags};
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes, Message};
 use runtime::Connection;
 use storage::owner::Ask;
@@ -19,6 +21,7 @@ use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
 use super::mode::Mode;
 use super::object::mailbox_id;
+use super::place::root_of;
 use super::resync::{Asked, Vanished};
 use super::selected::Selected;
 use super::watch::Watching;
@@ -49,17 +52,33 @@ impl<K: Ask> Imap<K> {
             let text = "Previous mailbox closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
+        let place = match self.find_place(account, name).await {
+            Ok(place) => place,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if let Err(failure) = place.needs(Rights::READ) {
+            return Ok(Err(failure));
+        }
+        // RFC 4314 §5.2: without a right to change anything the mailbox is open for reading.
+        let changes = Rights::parse("iswte").expect("letters of rights");
+        let read_only = read_only || !place.rights().meets(changes);
+        let claims = !read_only && place.foreign.is_none();
         let asked = resync.as_deref().map(Asked::of);
-        let begun = Watching::begin(&self.owner, &self.host, account, name, !read_only, asked);
+        let (owner, folder) = (place.account, &place.name);
+        let begun = Watching::begin(&self.owner, &self.host, owner, folder, claims, asked);
         let mut begun = match begun.await {
             Ok(Ok(begun)) => begun,
             Ok(Err(fault)) => return Ok(Err(fault.into())),
             Err(busy) => return Ok(Err(busy.into())),
         };
         let mode = Mode::of(&client.session);
-        let inbox_of = (name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX").then_some(account);
+        let is_inbox = name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX";
+        let inbox_of = is_inbox.then_some(account);
         let happened = begun.resync.take();
         let (mut selected, opening) = Selected::new(begun, inbox_of, read_only, mode);
+        if place.foreign.is_some() {
+            selected.belongs_to_other(&opening, account, place.rights());
+        }
         selected.put_opening(&opening, &mut client.out);
         if mode.rev2 {
             put(&mut client.out, "* LIST () \"/\" ");
@@ -86,7 +105,15 @@ impl<K: Ask> Imap<K> {
         name: &str,
         special_use: Option<SpecialUse>,
     ) -> Result<Done, Failure> {
-        let name = name.to_owned();
+        let place = self.new_place(account, name).await?;
+        place.needs_above(Rights::CREATE)?;
+        if place.foreign.is_some() && special_use.is_some() {
+            return Err(Failure::No(
+                "USEATTR",
+                "Special uses are given to one's own mailboxes only",
+            ));
+        }
+        let (account, name) = (place.account, place.name);
         let special_use = special_use.map(|special_use| match special_use {
             SpecialUse::All => mailbox::SpecialUse::All,
             SpecialUse::Archive => mailbox::SpecialUse::Archive,
@@ -111,7 +138,9 @@ impl<K: Ask> Imap<K> {
 
     /// RFC 9051 §6.3.5. Sessions that have the mailbox open are ended by their watch.
     pub(super) async fn on_delete(&self, account: AccountId, name: &str) -> Result<Done, Failure> {
-        let name = name.to_owned();
+        let place = self.find_place(account, name).await?;
+        place.needs(Rights::DELETE_MAILBOX)?;
+        let (account, name) = (place.account, place.name);
         self.owner
             .ask(move |mailboxes| async move { mailboxes.delete(account, &name).await })
             .await??;
@@ -125,7 +154,23 @@ impl<K: Ask> Imap<K> {
         from: &str,
         to: &str,
     ) -> Result<Done, Failure> {
-        let (from, to) = (from.to_owned(), to.to_owned());
+        let from = self.find_place(account, from).await?;
+        from.needs(Rights::DELETE_MAILBOX)?;
+        let to = self.new_place(account, to).await?;
+        to.needs_above(Rights::CREATE)?;
+        if from.account != to.account {
+            return Err(Failure::No(
+                "CANNOT",
+                "Mailboxes cannot be renamed into another account",
+            ));
+        }
+        if from.foreign.is_some() && from.name == "INBOX" {
+            return Err(Failure::No(
+                "CANNOT",
+                "INBOX of another account cannot be renamed",
+            ));
+        }
+        let (account, from, to) = (from.account, from.name, to.name);
         self.owner
             .ask(move |mailboxes| async move { mailboxes.rename(account, &from, &to).await })
             .await??;
@@ -139,12 +184,22 @@ impl<K: Ask> Imap<K> {
         name: &str,
         subscribed: bool,
     ) -> Result<Done, Failure> {
-        let name = name.to_owned();
+        let name = match (root_of(name), subscribed) {
+            (Some(_), true) => {
+                let place = self.find_place(account, name).await?;
+                place.needs(Rights::LOOKUP)?;
+                place.shown()
+            }
+            _ => name.to_owned(),
+        };
+        let is_own = root_of(&name).is_none();
         self.owner
             .ask(move |mailboxes| async move {
                 // RFC 9051 §6.3.7 lets a server look whether the mailbox exists: a name that was mistyped is not accepted.
                 // The parent of others is a name too, without a mailbox.
-                if subscribed {
+                let root = root_of(&name).map_or("", |(root, _)| root);
+                let is_own = is_own || mailboxes.has_root(account, root).await?;
+                if subscribed && is_own {
                     let plain = name.strip_suffix(SEPARATOR).unwrap_or(&name);
                     let listed = mailboxes.list(account).await?;
                     if !listed.iter().any(|info| info.name == plain) {
@@ -169,7 +224,9 @@ impl<K: Ask> Imap<K> {
         shown: &Shown,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
-        let wanted = name.to_owned();
+        let place = self.find_place(account, name).await?;
+        place.needs(Rights::READ)?;
+        let (account, wanted) = (place.account, place.name);
         let counted = Counted::by(items);
         let status = self
             .owner
@@ -195,12 +252,12 @@ impl<K: Ask> Imap<K> {
             put(out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
             return Ok(Ok(Done::plain("List completed")));
         }
-        let (tree, lines, statuses) = match self.listing(account, request).await {
+        let (tree, lines, statuses, notes) = match self.listing(account, request).await {
             Ok(listing) => listing,
             Err(failure) => return Ok(Err(failure)),
         };
         // One for each selectable line, in their order.
-        let mut statuses = statuses.into_iter();
+        let (mut statuses, mut notes) = (statuses.into_iter(), notes.into_iter());
         let put_line = |out: &mut Vec<u8>, line: Line| {
             let info = &tree.entries[line.index].info;
             line.put(out, info, "LIST", shown.names);
@@ -211,6 +268,12 @@ impl<K: Ask> Imap<K> {
             if let Some(Ok(status)) = &status {
                 put_status(out, &info.name, &request.return_status, status, shown);
             }
+            let notes = match info.selectable {
+                true => notes.next(),
+                false => None,
+            };
+            let rights = tree.rights(&info.name);
+            extras::put(out, info, request, rights, notes, shown.names);
         };
         put_all(lines.into_iter(), put_line, out, connection).await?;
         Ok(Ok(Done::plain("List completed")))
@@ -218,13 +281,16 @@ impl<K: Ask> Imap<K> {
 
     /// What LIST answers: the lines, of entries of the tree, and the counts of the selectable ones where they are asked for.
     async fn listing(&self, account: AccountId, request: &ListRequest) -> Result<Listing, Failure> {
-        let tree = self.tree(account, request.select_subscribed).await?;
         let patterns: Vec<String> = request
             .patterns
             .iter()
             .map(|pattern| joined(&request.reference, pattern))
             .map(|pattern| composed(&pattern).into_owned())
             .collect();
+        let others = foreign::may_match(&patterns);
+        let tree = self
+            .tree(account, request.select_subscribed, others)
+            .await?;
         let lengths: Vec<usize> = patterns.iter().map(String::len).collect();
         let names = tree.entries.iter().map(|entry| entry.info.name.len());
         let cost = match_work(&lengths, names) + tree.entries.len() * ROW_WORK_BYTES;
@@ -235,14 +301,19 @@ impl<K: Ask> Imap<K> {
             (tree, lines)
         };
         let (tree, lines) = self.host.work(cost, look).await;
+        let selectable: Vec<MailboxId> = lines
+            .iter()
+            .map(|line| &tree.entries[line.index].info)
+            .filter(|info| info.selectable)
+            .map(|info| info.id)
+            .collect();
+        let notes = match request.return_metadata.is_empty() {
+            true => Vec::new(),
+            false => self.notes_on(account, selectable.clone()).await?,
+        };
         let mut statuses = Vec::new();
         if !request.return_status.is_empty() {
-            let ids: Vec<_> = lines
-                .iter()
-                .map(|line| &tree.entries[line.index].info)
-                .filter(|info| info.selectable)
-                .map(|info| info.id)
-                .collect();
+            let ids = selectable;
             let counted = Counted::by(&request.return_status);
             statuses = self
                 .owner
@@ -255,89 +326,46 @@ impl<K: Ask> Imap<K> {
                 })
                 .await?;
         }
-        Ok((tree, lines, statuses))
+        Ok((tree, lines, statuses, notes))
     }
 
-    /// RFC 3501 §6.3.9.
-    pub(super) async fn on_lsub(
+    /// All names of the account, in order; with the subscribed ones that do not exist (`with_ghosts`), and with what others share (`others`).
+    async fn tree(
         &self,
         account: AccountId,
-        reference: &str,
-        pattern: &str,
-        names: Names,
-        (out, connection): (&mut Vec<u8>, &mut impl Connection),
-    ) -> Result<Result<Done, Failure>, End> {
-        let (listed, parents) = match self.subscribed(account, reference, pattern).await {
-            Ok(found) => found,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let listed = listed.iter().map(|name| ("", name));
-        let parents = parents.iter().map(|name| ("\\Noselect", name));
-        let put_line = |out: &mut Vec<u8>, (attributes, name): (&str, &String)| {
-            put_list_line(out, "LSUB", attributes, name, names);
-        };
-        put_all(listed.chain(parents), put_line, out, connection).await?;
-        Ok(Ok(Done::plain("Lsub completed")))
-    }
-
-    /// The subscribed names that match, and names above others that do.
-    async fn subscribed(
-        &self,
-        account: AccountId,
-        reference: &str,
-        pattern: &str,
-    ) -> Result<(Vec<String>, Vec<String>), Failure> {
-        let pattern = composed(&joined(reference, pattern)).into_owned();
-        let subscribed = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.subscriptions(account).await })
-            .await??;
-        let cost = match_work(&[pattern.len()], subscribed.iter().map(String::len));
-        let look = move || {
-            let mut parents: Vec<String> = Vec::new();
-            let mut listed = Vec::new();
-            for name in &subscribed {
-                if matches(&pattern, &composed(name)) {
-                    listed.push(name.clone());
-                } else if pattern.ends_with('%') {
-                    // `%` stops at a level; the name at that level reports that something below is subscribed.
-                    let at_level = name
-                        .match_indices(SEPARATOR)
-                        .map(|(at, _)| &name[..at])
-                        .find(|parent| matches(&pattern, &composed(parent)));
-                    parents.extend(at_level.map(str::to_owned));
-                }
-            }
-            let subscribed: HashSet<&String> = subscribed.iter().collect();
-            parents.sort_unstable();
-            parents.dedup();
-            parents.retain(|parent| !subscribed.contains(parent));
-            (listed, parents)
-        };
-        // Every name above is held against the pattern too.
-        Ok(self.host.work(cost * NAME_LEVELS_MAX, look).await)
-    }
-
-    /// All names of the account, in order; with the subscribed ones that do not exist (`with_ghosts`).
-    async fn tree(&self, account: AccountId, with_ghosts: bool) -> Result<Tree, Failure> {
-        let (listed, subscribed) = self
+        with_ghosts: bool,
+        others: bool,
+    ) -> Result<Tree, Failure> {
+        let (listed, subscribed, foreign) = self
             .owner
             .ask(move |mailboxes| async move {
                 let listed = mailboxes.list(account).await?;
-                let subscribed = match with_ghosts {
+                let (foreign, is_whole) = match others {
+                    true => mailboxes.foreign(account).await?,
+                    false => (Vec::new(), true),
+                };
+                if !is_whole {
+                    tracing::warn!(account = account.0, "more is shared than LIST shows");
+                }
+                let subscribed = match with_ghosts || !foreign.is_empty() {
                     true => mailboxes.subscriptions(account).await?,
                     false => Vec::new(),
                 };
-                Ok::<_, MailboxFault>((listed, subscribed))
+                Ok::<_, MailboxFault>((listed, subscribed, foreign))
             })
             .await??;
         let mut entries: Vec<Entry> = listed
             .into_iter()
             .map(|info| Entry { info, exists: true })
             .collect();
+        let subscribed: BTreeSet<String> = subscribed.into_iter().collect();
+        let rights = match foreign.is_empty() {
+            true => HashMap::new(),
+            false => foreign::add(&mut entries, foreign, &subscribed),
+        };
         entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
         let known = entries.len();
-        for name in subscribed {
+        for name in subscribed.into_iter().filter(|_| with_ghosts) {
             let found = entries[..known].binary_search_by(|entry| entry.info.name.cmp(&name));
             if found.is_err() {
                 let info = MailboxInfo {
@@ -354,7 +382,7 @@ impl<K: Ask> Imap<K> {
             }
         }
         entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
-        Ok(Tree { entries })
+        Ok(Tree { entries, rights })
     }
 }
 
@@ -373,7 +401,12 @@ pub(super) async fn put_vanished(
 }
 
 /// See `Imap::listing`.
-type Listing = (Tree, Vec<Line>, Vec<Result<Counts, MailboxFault>>);
+type Listing = (
+    Tree,
+    Vec<Line>,
+    Vec<Result<Counts, MailboxFault>>,
+    Vec<mailbox::NoteList>,
+);
 
 /// Puts a line about each of `lines`, and sends what is more than `out` should hold.
 async fn put_all<T>(

@@ -2,7 +2,7 @@
 //! a keyword that they do not list.
 
 use imap::respond::put_mailbox_flags;
-use mail::Keyword;
+use mail::{Keyword, Rights};
 use mailbox::Message;
 
 use super::limits::{ANNOUNCED_TOGETHER_MAX, KEYWORDS_SHOWN_MAX};
@@ -11,18 +11,19 @@ use super::limits::{ANNOUNCED_TOGETHER_MAX, KEYWORDS_SHOWN_MAX};
 pub struct Keywords {
     /// Oldest first, at most `KEYWORDS_SHOWN_MAX`. One that fell out is shown once more when it is used.
     shown: Vec<Keyword>,
-    read_only: bool,
+    /// Which of them may be set; none in a mailbox that was opened for reading.
+    rights: Rights,
 }
 
 impl Keywords {
     /// `shown`: those that SELECT lists.
-    pub fn new(shown: Vec<Keyword>, read_only: bool) -> Keywords {
-        Keywords { shown, read_only }
+    pub fn new(shown: Vec<Keyword>, rights: Rights) -> Keywords {
+        Keywords { shown, rights }
     }
 
     /// The FLAGS and PERMANENTFLAGS lines.
     pub fn put(&self, out: &mut Vec<u8>) {
-        put_mailbox_flags(out, &self.shown, self.read_only);
+        put_mailbox_flags(out, &self.shown, self.rights);
     }
 
     /// Whether the flags of so many messages are announced together: see `ANNOUNCED_TOGETHER_MAX`.
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_new_keyword_is_shown_once() {
-        let mut keywords = Keywords::new(with(&["Work"]).flags.keywords, false);
+        let mut keywords = Keywords::new(with(&["Work"]).flags.keywords, Rights::ALL);
         assert_eq!(announced(&mut keywords, &[with(&["work"])]), "");
         assert_eq!(
             announced(&mut keywords, &[with(&["Work", "$Junk"]), with(&["a"])]),
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_is_open_read_only_keeps_none() {
-        let mut keywords = Keywords::new(Vec::new(), true);
+        let mut keywords = Keywords::new(Vec::new(), Rights::NONE);
         let text = announced(&mut keywords, &[with(&["Work"])]);
         assert!(text.starts_with("* FLAGS (") && text.contains(" Work)\r\n"));
         assert!(text.contains("[PERMANENTFLAGS ()]"));
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn no_session_remembers_keywords_without_end() {
-        let mut keywords = Keywords::new(Vec::new(), false);
+        let mut keywords = Keywords::new(Vec::new(), Rights::ALL);
         for number in 0..2 * KEYWORDS_SHOWN_MAX {
             let name = format!("k{number}");
             assert!(announced(&mut keywords, &[with(&[&name])]).contains(&name));

@@ -10,6 +10,9 @@ pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// RFC 9051 §5.4: at least 30 minutes; a little more, since clients renew IDLE every 29.
 pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
 
+/// METADATA: octets of one annotation. An account's annotations together have `mailbox::limits::NOTES_BYTES_PER_ACCOUNT_MAX`.
+pub const ANNOTATION_BYTES_MAX: usize = 16 * 1_024;
+
 /// Replies are collected up to here before they are sent.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
 /// Parts of large messages at least this large are sent from the store, not copied into the line.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use imap::command::StoreChange;
 use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
-use mail::{Flags, InternalDate, ModSeq, Summary, SystemFlags, Uid};
+use mail::{Flags, InternalDate, ModSeq, Rights, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
 use runtime::Connection;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,6 +14,7 @@ use store::BodyIn;
 
 use super::fault::Failure;
 use super::limits::{CONDITIONAL_MAX, LESSONS_TOGETHER_MAX, OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
+use super::place::{NO_PERMISSION, needs};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush, teach};
 
@@ -39,6 +40,12 @@ impl<K: Ask> Imap<K> {
         if raw.is_empty() {
             return Err(Failure::No("CANNOT", "Message is empty"));
         }
+        let place = self.find_place(account, name).await?;
+        place.needs(Rights::INSERT)?;
+        // RFC 4314 §4: flags that may not be set there are passed over.
+        let flags = place.rights().allowed(&flags);
+        let missing = place.missing();
+        let account = place.account;
         let bytes = raw.len();
         let now = self.host.unix_seconds();
         let digest = move || BodyIn {
@@ -47,7 +54,7 @@ impl<K: Ask> Imap<K> {
             raw,
         };
         let body = self.host.work(bytes, digest).await;
-        let mailbox = name.to_owned();
+        let mailbox = place.name;
         let delivery = Delivery {
             body,
             internal_date: date.unwrap_or(InternalDate::utc(now)),
@@ -68,7 +75,7 @@ impl<K: Ask> Imap<K> {
             .await?;
         let placed = match placed {
             Ok(placed) => placed,
-            Err(MailboxFault::NoMailbox) => return Err(Failure::NoTarget),
+            Err(MailboxFault::NoMailbox) => return Err(missing),
             Err(fault) => return Err(fault.into()),
         };
         self.counters.appended.fetch_add(1, Relaxed);
@@ -93,6 +100,15 @@ impl<K: Ask> Imap<K> {
             Ok(targets) => targets,
             Err(failure) => return Ok(Err(failure)),
         };
+        let rights = selected.rights();
+        let nothing = rights.allowed(&wanted.flags) == Flags::default();
+        let changes_some = match wanted.change {
+            StoreChange::Replace => rights.changes_flags(),
+            _ => !nothing || wanted.flags == Flags::default(),
+        };
+        if !changes_some {
+            return Ok(Err(NO_PERMISSION));
+        }
         let since = wanted.unchanged_since;
         if since.is_some() && targets.len() > CONDITIONAL_MAX {
             return Ok(Err(Failure::No(
@@ -106,7 +122,11 @@ impl<K: Ask> Imap<K> {
             StoreChange::Add => FlagChange::Add,
             StoreChange::Remove => FlagChange::Remove,
         };
-        let said = teach::said_by(change, &wanted.flags);
+        // What is junk in another account's mailbox is not this account's to teach.
+        let said = match selected.foreign {
+            None => teach::said_by(change, &wanted.flags),
+            Some(_) => None,
+        };
         let (mut some_gone, mut newly) = (false, Vec::new());
         let mut refused: Vec<u32> = Vec::new();
         for turn in targets.chunks(STORED_TOGETHER_MAX) {
@@ -125,7 +145,7 @@ impl<K: Ask> Imap<K> {
                         None => Vec::new(),
                     };
                     let flagged = mailboxes
-                        .change_flags(id, &uids, change, &flags, since)
+                        .change_flags_within(id, &uids, change, &flags, since, rights)
                         .await?;
                     Ok::<_, MailboxFault>((flagged, unsaid))
                 })
@@ -259,14 +279,25 @@ impl<K: Ask> Imap<K> {
     ) -> Result<Option<Placed>, Failure> {
         let targets = selected.targets(set, uid)?;
         let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
-        let (from, name) = (selected.id, name.to_owned());
+        if let (Way::Move, Some(foreign)) = (way, selected.foreign) {
+            // RFC 6851 §3.3: what STORE of \Deleted and EXPUNGE need.
+            needs(
+                foreign.rights,
+                Rights::DELETE_MESSAGES.with(Rights::EXPUNGE),
+            )?;
+        }
+        let place = self.find_place(account, name).await?;
+        place.needs(Rights::INSERT)?;
+        let (missing, rights, owner) = (place.missing(), place.rights(), place.account);
+        let is_own = place.foreign.is_none() && selected.foreign.is_none();
+        let (from, name) = (selected.id, place.name);
         let target = name.clone();
         let result: Option<Placed> = self
             .owner
             .ask(move |mailboxes| async move {
-                let to: MailboxId = match mailboxes.find(account, &target).await {
+                let to: MailboxId = match mailboxes.find(owner, &target).await {
                     Ok(to) => to,
-                    Err(MailboxFault::NoMailbox) => return Err(Failure::NoTarget),
+                    Err(MailboxFault::NoMailbox) => return Err(missing),
                     Err(fault) => return Err(fault.into()),
                 };
                 // RFC 9051 §6.4.7: nothing to copy is OK, to a mailbox that is there.
@@ -275,19 +306,20 @@ impl<K: Ask> Imap<K> {
                 }
                 let moved = match way {
                     Way::Copy => {
-                        let (uid_validity, pairs) = mailboxes.copy(from, &uids, to).await?;
+                        let (uid_validity, pairs) =
+                            mailboxes.copy_with(from, &uids, to, rights).await?;
                         Moved {
                             uid_validity,
                             pairs,
                             fault: None,
                         }
                     }
-                    Way::Move => mailboxes.r#move(from, &uids, to).await?,
+                    Way::Move => mailboxes.move_with(from, &uids, to, rights).await?,
                 };
                 Ok(Some(Placed(moved)))
             })
             .await??;
-        if let Some(Placed(moved)) = &result {
+        if let (Some(Placed(moved)), true) = (&result, is_own) {
             // Durable by now; what comes of it does not change the answer.
             let new = moved.pairs.iter().map(|(_, new)| *new);
             self.teach(account, selected.id, name, new);

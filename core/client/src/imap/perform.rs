@@ -2,12 +2,14 @@
 
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, State};
+use mail::Rights;
 use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::limits::SILENCE_GRACE;
 use super::mode::Mode;
+use super::place::needs;
 use super::selected::{Expunges, Selected};
 use super::{Client, Done, End, Imap, fetch, folders, messages};
 
@@ -32,6 +34,18 @@ impl<K: Ask> Imap<K> {
         let lost = client.session.take_saved_lost();
         if let (true, Some(selected)) = (lost, &mut client.selected) {
             selected.saved = Vec::new();
+        }
+        // A mailbox of another account: what may be done there may have changed. SELECT leaves it.
+        if let (Some(selected), false) = (&mut client.selected, matches!(body, Body::Select { .. }))
+        {
+            match self.look_at_rights(selected).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    Failure::Busy.put(&mut client.out, &tag);
+                    return Ok(());
+                }
+                Err(gone) => return Err(gone.end(client)),
+            }
         }
         let mode = Mode::of(&client.session);
         if let Some(selected) = &mut client.selected {
@@ -100,6 +114,7 @@ impl<K: Ask> Imap<K> {
         let account = client
             .account
             .expect("the session admits no account before");
+        let from = super::from(client, connection);
         let out = &mut client.out;
         let names = client.session.names();
         let shown = folders::Shown {
@@ -130,7 +145,11 @@ impl<K: Ask> Imap<K> {
                 client.session.unselected();
                 match selected {
                     // RFC 9051 §6.4.1: without telling.
-                    Some(selected) if body == Body::Close && writable => {
+                    Some(selected)
+                        if body == Body::Close
+                            && writable
+                            && selected.rights().contains(Rights::EXPUNGE) =>
+                    {
                         self.expunge(&selected, None).await.map(|()| done)
                     }
                     _ => Ok(done),
@@ -155,6 +174,9 @@ impl<K: Ask> Imap<K> {
             Body::Status { mailbox, items } => {
                 self.on_status(account, &mailbox, &items, &shown, out).await
             }
+            Body::Namespace => self.on_namespace(account, out).await,
+            Body::Acl(acl) => self.on_acl(account, acl, names, &from, out).await,
+            Body::Metadata(metadata) => self.on_metadata(account, metadata, names, out).await,
             Body::GetQuota(root) => self.on_get_quota(account, &root, out).await,
             Body::GetQuotaRoot(mailbox) => {
                 self.on_get_quota_root(account, &mailbox, names, out).await
@@ -196,7 +218,10 @@ impl<K: Ask> Imap<K> {
             }
             Body::Expunge { uids } => {
                 let selected = client.selected.as_ref().expect("the session knows");
-                let done = self.expunge(selected, uids.as_ref()).await;
+                let done = match needs(selected.rights(), Rights::EXPUNGE) {
+                    Ok(()) => self.expunge(selected, uids.as_ref()).await,
+                    refused => refused,
+                };
                 done.map(|()| Done::plain("Expunge completed"))
             }
             Body::Store {
@@ -268,6 +293,7 @@ impl<K: Ask> Imap<K> {
             } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };
                 let selected = client.selected.as_mut().expect("the session knows");
+                let read_only = read_only || !selected.rights().contains(Rights::SEEN);
                 let mode = selected.mode;
                 let wanted = fetch::Wanted::new(uid, items, since, read_only, mode).sliced(slice);
                 self.on_fetch(account, selected, &set, wanted, out, connection)
@@ -279,7 +305,6 @@ impl<K: Ask> Imap<K> {
             | Body::Authenticate { .. }
             | Body::Login { .. }
             | Body::Id(_)
-            | Body::Namespace
             | Body::Compress
             | Body::SetQuota { .. }
             | Body::Idle => unreachable!("the session answers these itself"),

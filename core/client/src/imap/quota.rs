@@ -1,7 +1,8 @@
 //! QUOTA (RFC 9208): one root for each account, with the octets of all its messages. Administrators set the limit, by `ringpostctl account quota`.
 
 use imap::Names;
-use imap::respond::{put, put_mailbox, put_number};
+use imap::respond::{put, put_mailbox, put_number, put_string};
+use mail::Rights;
 use mailbox::{AccountId, Usage};
 use storage::owner::Ask;
 
@@ -22,7 +23,7 @@ impl<K: Ask> Imap<K> {
         if !root.is_empty() {
             return Err(Failure::No("NONEXISTENT", "Quota root does not exist"));
         }
-        put_quota(out, self.usage(account).await?);
+        put_quota(out, "", self.usage(account).await?);
         Ok(Done::plain("Getquota completed"))
     }
 
@@ -34,11 +35,18 @@ impl<K: Ask> Imap<K> {
         names: Names,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
-        let usage = self.usage(account).await?;
+        // RFC 9208 §4.3: one that is not one's own is charged to its owner, and has the owner's root.
+        let place = self.find_place(account, mailbox).await?;
+        place.needs(Rights::READ)?;
+        let root = place.foreign.as_ref();
+        let root = root.map_or(String::new(), |foreign| foreign.address.to_path());
+        let usage = self.usage(place.account).await?;
         put(out, "* QUOTAROOT ");
         put_mailbox(out, mailbox, names);
-        put(out, " \"\"\r\n");
-        put_quota(out, usage);
+        put(out, " ");
+        put_string(out, root.as_bytes());
+        put(out, "\r\n");
+        put_quota(out, &root, usage);
         Ok(Done::plain("Getquotaroot completed"))
     }
 
@@ -51,8 +59,10 @@ impl<K: Ask> Imap<K> {
 }
 
 /// Without a limit the list is empty: a resource that has none is not listed (RFC 9208 §4.2).
-fn put_quota(out: &mut Vec<u8>, usage: Usage) {
-    put(out, "* QUOTA \"\" (");
+fn put_quota(out: &mut Vec<u8>, root: &str, usage: Usage) {
+    put(out, "* QUOTA ");
+    put_string(out, root.as_bytes());
+    put(out, " (");
     if usage.quota_bytes > 0 {
         put(out, "STORAGE ");
         put_number(out, usage.used_bytes.div_ceil(STORAGE_UNIT_BYTES));

@@ -4,12 +4,13 @@
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
 
 mod changed;
+mod foreign;
 
 use std::collections::VecDeque;
 
 use imap::respond::{Status, put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
-use mail::{ModSeq, Uid};
+use mail::{ModSeq, Rights, Uid};
 use mailbox::{
     AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening, Resync,
 };
@@ -26,6 +27,7 @@ use super::recent::Recent;
 use super::resync::{Vanished, matched};
 use super::watch::{Begun, Watching};
 use changed::Changed;
+pub use foreign::Foreign;
 
 /// One open mailbox of one session. It keeps numbers and what was reported, never a list of messages.
 pub struct Selected {
@@ -42,6 +44,8 @@ pub struct Selected {
     read_only: bool,
     /// Whose INBOX it is; `None` for any other mailbox.
     inbox_of: Option<AccountId>,
+    /// Of another account, and what the session's account may do in it; `None`: its own, with every right.
+    pub foreign: Option<Foreign>,
     /// What the client has enabled.
     pub mode: Mode,
     /// Everything that happened up to here was reported: the client may come back with it (RFC 7162 §6).
@@ -63,9 +67,14 @@ pub struct Selected {
     told_beside: bool,
 }
 
-/// The mailbox was deleted under the session.
+/// The session's mailbox is closed under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
+pub enum Gone {
+    /// It was deleted, or renamed away.
+    Deleted,
+    /// The account that it belongs to took the right to read it back.
+    Revoked,
+}
 
 /// How far a look at the changes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,13 +117,17 @@ impl Selected {
             watching,
             // SELECT sends no flags: the client asks for those it wants.
             known: Known::new(opening.status.highest_modseq),
-            keywords: Keywords::new(opening.keywords.clone(), read_only),
+            keywords: Keywords::new(
+                opening.keywords.clone(),
+                if read_only { Rights::NONE } else { Rights::ALL },
+            ),
             saved: Vec::new(),
             changed: Changed::default(),
             expunged: VecDeque::new(),
             recent,
             read_only,
             inbox_of,
+            foreign: None,
             mode,
             settled: opening.status.highest_modseq,
             shown: ModSeq(0),
@@ -265,7 +278,7 @@ impl Selected {
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
         let (id, modseq) = (self.id, self.known.up_to());
-        let claims = !self.read_only;
+        let claims = self.claims();
         let changes = owner
             .ask(move |mailboxes| async move {
                 let changes = mailboxes.changes(id, modseq).await?;
@@ -299,7 +312,7 @@ impl Selected {
         expunges: Expunges,
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
-        let account = self.inbox_of.ok_or(Gone)?;
+        let account = self.inbox_of.ok_or(Gone::Deleted)?;
         if expunges == Expunges::Later {
             self.watching.put_back();
             return Ok(Told::All);
@@ -322,7 +335,9 @@ impl Selected {
                 Ok(Told::All)
             }
             // INBOX goes with its account only.
-            Ok(Ok(_) | Err(MailboxFault::NoMailbox | MailboxFault::NoAccount)) => Err(Gone),
+            Ok(Ok(_) | Err(MailboxFault::NoMailbox | MailboxFault::NoAccount)) => {
+                Err(Gone::Deleted)
+            }
             Ok(Err(_)) | Err(_) => {
                 self.watching.put_back();
                 Ok(Told::All)
@@ -354,7 +369,7 @@ impl Selected {
 
     /// The long way: the mailbox does not remember what happened since.
     async fn look_at_view(&mut self, owner: &impl Ask, out: &mut Vec<u8>) {
-        let (id, claims) = (self.id, !self.read_only);
+        let (id, claims) = (self.id, self.claims());
         let view = owner
             .ask(move |mailboxes| async move {
                 let view = mailboxes.view(id).await?;

@@ -69,6 +69,8 @@ pub enum Outcome {
     Scope,
     /// Another directory has disabled the account, or has it no more.
     Disabled,
+    /// Not a login: rights were changed, as `Entry::what` says.
+    Changed,
 }
 
 impl Outcome {
@@ -79,11 +81,12 @@ impl Outcome {
             Outcome::NoAccount => "no such account",
             Outcome::Scope => "app password is for another protocol",
             Outcome::Disabled => "account is disabled",
+            Outcome::Changed => "changed",
         }
     }
 }
 
-/// One login.
+/// One login, or a change of rights.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     pub unix_seconds: i64,
@@ -93,6 +96,8 @@ pub struct Entry<'a> {
     /// The name of the app password that was used.
     pub app: Option<&'a str>,
     pub outcome: Outcome,
+    /// What was changed: rights, whose, before and after.
+    pub what: Option<&'a str>,
 }
 
 /// Where entries go. Must not wait.

@@ -26,12 +26,12 @@ fn imap4rev2_is_enabled_once_and_changes_what_select_tells() {
 }
 
 #[test]
-fn the_namespace_is_personal_and_flat() {
+fn namespaces_are_ones_own_other_peoples_and_shared() {
     run(|rig| async move {
         let mut session = rig.session().await;
         assert_eq!(
             session.ok("NAMESPACE").await,
-            ["* NAMESPACE ((\"\" \"/\")) NIL NIL"]
+            ["* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) ((\"Shared/\" \"/\"))"]
         );
     });
 }

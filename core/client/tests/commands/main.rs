@@ -1,5 +1,6 @@
 //! Whole sessions, of IMAP with a file for each command, of POP3, of ManageSieve, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
+mod acl;
 mod append;
 mod compress;
 mod condstore;
@@ -15,6 +16,7 @@ mod list;
 mod lists;
 mod login;
 mod managesieve;
+mod metadata;
 mod r#move;
 mod multiappend;
 mod object;
@@ -30,6 +32,7 @@ mod savedate;
 mod scram;
 mod search;
 mod select;
+mod shared;
 mod signing;
 mod sort;
 mod status;

@@ -235,7 +235,8 @@ pub fn run_with<F: Future<Output = ()>>(
             let (from, outcome) = (entry.from, entry.outcome.name());
             let (name, app) = (entry.name.unwrap_or("-"), entry.app.unwrap_or("-"));
             let (protocol, mechanism) = (from.protocol.name(), from.mechanism);
-            let line = format!("{protocol} {mechanism} {name} {app}: {outcome}");
+            let what = entry.what.map_or(String::new(), |what| format!(", {what}"));
+            let line = format!("{protocol} {mechanism} {name} {app}: {outcome}{what}");
             lines.lock().expect("no holder panics").push(line);
         }));
         let rig = Rig {
@@ -446,6 +447,19 @@ impl Rig {
     pub async fn session(&self) -> Session {
         let mut session = self.connect().await;
         session.ok("LOGIN alice secret").await;
+        session
+    }
+
+    /// An account beside Alice's, which has logged in.
+    pub async fn session_of(&self, local: &str) -> Session {
+        let address = Address::from_parts(local, "example.org").expect("an address");
+        let known = self.mailboxes.account(&address).await.expect("it is read");
+        if known.is_none() {
+            let added = self.mailboxes.add_account(&address, "$hash", 0).await;
+            added.expect("an account");
+        }
+        let mut session = self.connect().await;
+        session.ok(&format!("LOGIN {local} secret")).await;
         session
     }
 

@@ -58,6 +58,10 @@ pub const WORDS: &[&[u8]] = &[
     b"a1 REPLACE 1 INBOX {3+}\r\nabc\r\n",
     b"a1 APPEND INBOX {3+}\r\nabc (\\Seen) {2+}\r\nab\r\n",
     b"SETQUOTA \"\" (STORAGE 5)",
+    b"a1 SETACL x -anyone +lrswi\r\n",
+    b"a1 GETMETADATA (MAXSIZE 9 DEPTH infinity) x (/private/a /shared)\r\n",
+    b"a1 SETMETADATA x (/private/a {2+}\r\nab /shared/b NIL)\r\n",
+    b" RETURN (MYRIGHTS METADATA (/shared/a))",
     b"PREVIEW (LAZY)",
     b"EMAILID M1-a ",
     b"SAVEDON 1-Feb-2026 ",
@@ -71,7 +75,8 @@ pub const WORDS: &[&[u8]] = &[
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let login = b"a1 LOGIN user pass\r\n";
-    let lines: [&[u8]; 11] = [
+    let lines: [&[u8]; 12] = [
+        b"a SETACL x \"b@c.d\" lrswipkxteacd\r\nb DELETEACL x -anyone\r\nc GETACL x\r\nd LISTRIGHTS x y\r\ne MYRIGHTS \"Other Users/a@b.c/x\"\r\nf GETMETADATA \"\" (DEPTH 1) (/shared /private/a)\r\ng SETMETADATA x (/private/a \"q\" /shared/b NIL)\r\n",
         b"a SELECT x\r\nb SORT RETURN (MIN PARTIAL -1:-9) (REVERSE DATE DISPLAYTO) UTF-8 OLDER 5\r\nc UID THREAD REFERENCES UTF-8 YOUNGER 7\r\nd UID FETCH 1:* FLAGS (PARTIAL 1:9 CHANGEDSINCE 5)\r\n",
         b"a CAPABILITY\r\nb NOOP\r\nc ID (\"name\" \"x\")\r\nd ENABLE IMAP4rev2 UTF8=ACCEPT\r\ne NAMESPACE\r\nf LOGOUT\r\n",
         b"a SELECT \"INBOX\"\r\nb FETCH 1:3,5:* (FLAGS UID INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY[] BODY.PEEK[1.2.HEADER.FIELDS.NOT (A \"b\")]<1.2> BINARY.SIZE[1])\r\nc STORE 1 -FLAGS (\\Seen k)\r\nd CLOSE\r\n",

@@ -8,5 +8,7 @@ pub fn row_seeds() -> Vec<Vec<u8>> {
             .map(|from| record[from..].to_vec())
             .collect::<Vec<_>>()
     };
-    records.iter().rev().take(4).flat_map(tails).collect()
+    let rows = ::mailbox::fuzzing::rows();
+    let last = records.iter().rev().take(4);
+    last.flat_map(tails).chain(rows).collect()
 }

@@ -1,5 +1,6 @@
 //! `Command` to bytes: what `parse::command` reads back as the same command. Literals are non-synchronising (RFC 7888).
 
+mod access;
 mod search;
 
 use mail::{Flags, ModSeq};
@@ -39,6 +40,8 @@ impl Line<'_> {
             Body::Idle => self.word("IDLE"),
             Body::Compress => self.word("COMPRESS DEFLATE"),
             Body::Unauthenticate => self.word("UNAUTHENTICATE"),
+            Body::Acl(acl) => self.acl(acl),
+            Body::Metadata(metadata) => self.metadata(metadata),
             Body::GetQuota(root) => {
                 self.word("GETQUOTA ");
                 self.string(root);
@@ -382,7 +385,12 @@ impl Line<'_> {
             (request.return_subscribed, "SUBSCRIBED"),
             (request.return_children, "CHILDREN"),
             (request.return_special_use, "SPECIAL-USE"),
+            (request.return_my_rights, "MYRIGHTS"),
         ]);
+        if !request.return_metadata.is_empty() {
+            self.word(" METADATA ");
+            self.entry_list(&request.return_metadata);
+        }
         if !request.return_status.is_empty() {
             self.word(" STATUS ");
             self.status_items(&request.return_status);

@@ -80,6 +80,13 @@ fn return_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed<()
             "SUBSCRIBED" => request.return_subscribed = true,
             "CHILDREN" => request.return_children = true,
             "SPECIAL-USE" => request.return_special_use = true,
+            // RFC 8440.
+            "MYRIGHTS" => request.return_my_rights = true,
+            // RFC 9590.
+            "METADATA" => {
+                words.space()?;
+                request.return_metadata = super::access::entry_list(words)?;
+            }
             "STATUS" => {
                 words.space()?;
                 request.return_status = status_items(words)?;

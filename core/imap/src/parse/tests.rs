@@ -386,6 +386,7 @@ fn any_body() -> impl Strategy<Value = Body> {
                     return_children: children,
                     return_special_use: special,
                     return_status: status,
+                    ..ListRequest::default()
                 }
             },
         );

@@ -44,6 +44,8 @@ impl Session {
             | B::GetQuotaRoot(_)
             | B::SetQuota { .. }
             | B::Unauthenticate
+            | B::Acl(_)
+            | B::Metadata(_)
             | B::Idle => Needs::Login,
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox

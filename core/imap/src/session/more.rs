@@ -15,6 +15,9 @@ impl Session {
             words.push_str(" COMPRESS=DEFLATE UNAUTHENTICATE");
         }
         words.push_str(" QUOTA QUOTA=RES-STORAGE OBJECTID SAVEDATE PREVIEW MULTIAPPEND REPLACE");
+        words.push(' ');
+        words.push_str(crate::acl::CAPABILITY);
+        words.push_str(" METADATA LIST-METADATA");
     }
 
     /// RFC 9208 §4.1.1: limits are not a client's to set.

@@ -164,6 +164,7 @@ fn head_and_tree_come_back_as_they_were() {
         uid_validity_last: UidValidity(3),
         left: NamesLeft::default(),
         snapshot: Lsn(4),
+        ..Tree::default()
     };
     let mut bytes = Vec::new();
     tree.encode(&mut bytes);

@@ -7,7 +7,7 @@ use mail::UidValidity;
 use store::Lsn;
 use tenancy::encoding::{put_text, read_text};
 
-use super::{Broken, NamesLeft, ROW_VERSION, read_u32, version};
+use super::{Access, Broken, NamesLeft, Notes, ROW_VERSION, read_u32};
 use crate::{MailboxId, SpecialUse};
 
 /// One name in the tree.
@@ -32,6 +32,10 @@ pub struct Tree {
     pub left: NamesLeft,
     /// Records about the tree before it are no longer needed.
     pub snapshot: Lsn,
+    /// Who else may do what with the folders.
+    pub access: Access,
+    /// What programs noted about them.
+    pub notes: Notes,
 }
 
 impl Default for Tree {
@@ -42,14 +46,17 @@ impl Default for Tree {
             uid_validity_last: UidValidity(0),
             left: NamesLeft::default(),
             snapshot: Lsn(0),
+            access: Access::default(),
+            notes: Notes::default(),
         }
     }
 }
 
 impl Tree {
-    /// Appends the row; the pair of `decode`.
+    /// Appends the row; the pair of `decode`. One without access lists and notes has the bytes that earlier releases wrote, and they read it.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.put_u8(ROW_VERSION);
+        let is_plain = self.access.is_empty() && self.notes.is_empty();
+        out.put_u8(if is_plain { ROW_VERSION } else { WITH_ACCESS });
         out.put_varint(u64::from(self.uid_validity_last.0));
         self.left.encode(out);
         out.put_varint(self.snapshot.0);
@@ -63,10 +70,17 @@ impl Tree {
         for name in &self.subscriptions {
             put_text(out, name);
         }
+        if !is_plain {
+            self.access.encode(out);
+            self.notes.encode(out);
+        }
     }
     /// Reads what `encode` wrote. `Broken`: another version, or bytes that end early.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Tree, Broken> {
-        version(reader)?;
+        let version = reader.u8()?;
+        if version != ROW_VERSION && version != WITH_ACCESS {
+            return Err(Broken);
+        }
         let uid_validity_last = UidValidity(read_u32(reader)?);
         let left = NamesLeft::decode(reader)?;
         let snapshot = Lsn(reader.varint()?);
@@ -86,15 +100,24 @@ impl Tree {
         for _ in 0..reader.varint()? {
             subscriptions.insert(read_text(reader)?);
         }
+        let (access, notes) = match version {
+            WITH_ACCESS => (Access::decode(reader)?, Notes::decode(reader)?),
+            _ => Default::default(),
+        };
         Ok(Tree {
             folders,
             subscriptions,
             uid_validity_last,
             left,
             snapshot,
+            access,
+            notes,
         })
     }
 }
+
+/// The version of rows with access lists or notes.
+const WITH_ACCESS: u8 = ROW_VERSION + 1;
 
 /// The format's number of a role; 0 for none.
 pub fn put_special_use(out: &mut Vec<u8>, special_use: Option<SpecialUse>) {

@@ -9,6 +9,8 @@ use crate::limits::{ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, EVICT_LOOK_MAX};
 
 /// A loaded account with a handful of folders.
 const ACCOUNT_BYTES: usize = 1_536;
+/// One account or group that folders are shared with (`State::shares`): they stay in memory, and loaded accounts have what they leave.
+const SHARE_BYTES: usize = 100;
 
 impl State {
     pub fn charge(&mut self, mailbox: MailboxId) {
@@ -71,10 +73,12 @@ impl State {
 
     /// As `evict_mailboxes`; an account with reserved bytes stays, or a quota could be passed.
     fn evict_accounts(&mut self) {
-        let accounts_max =
-            (self.cache_bytes_max / ACCOUNT_CACHE_SHARE / ACCOUNT_BYTES).max(ACCOUNT_CACHE_MIN);
+        let bytes_max = self.cache_bytes_max / ACCOUNT_CACHE_SHARE;
         for _ in 0..EVICT_LOOK_MAX {
-            if self.accounts.len() <= accounts_max {
+            let bytes = self.accounts.len() * ACCOUNT_BYTES
+                + self.account_beside_bytes
+                + self.shares_count * SHARE_BYTES;
+            if bytes <= bytes_max || self.accounts.len() <= ACCOUNT_CACHE_MIN {
                 return;
             }
             let Some(id) = self.account_clock.pop_front() else {
@@ -91,6 +95,7 @@ impl State {
                 self.account_clock.push_back(id);
                 continue;
             }
+            self.account_beside_bytes -= entry.charged_bytes;
             self.accounts.remove(&id);
         }
     }

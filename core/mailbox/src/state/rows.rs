@@ -169,6 +169,10 @@ impl State {
                     (entry.used_bytes > 0).then(|| row::encode_number(entry.used_bytes)),
                 );
             }
+            if entry.shares_dirty.is_some() {
+                let value = self.shares.get(id).map(row::encode_grantees);
+                put(row::SHARES, row::account_key(*id), value);
+            }
         }
         for id in &collected.mailboxes {
             let entry = &self.mailboxes[id];
@@ -232,6 +236,7 @@ impl State {
             };
             clear(&mut entry.tree_dirty);
             clear(&mut entry.used_dirty);
+            clear(&mut entry.shares_dirty);
             if !entry.is_dirty() {
                 self.dirty_accounts.remove(id);
             }

@@ -1,11 +1,13 @@
 //! The names of an account as a tree, and what LIST answers of them.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use imap::Names;
 use imap::command::ListRequest;
 use imap::list::{SEPARATOR, matches};
 use imap::respond::put;
+use mail::Rights;
 use mail::spelling::composed;
 use mailbox::MailboxInfo;
 
@@ -16,6 +18,8 @@ use super::put_list_line;
 pub(super) struct Tree {
     /// By name.
     pub entries: Vec<Entry>,
+    /// On folders of other accounts; on all others the account has every right.
+    pub rights: HashMap<String, Rights>,
 }
 
 /// One name.
@@ -41,6 +45,11 @@ pub(super) fn match_work(patterns: &[usize], names: impl Iterator<Item = usize>)
 }
 
 impl Tree {
+    /// What the account may do in one of the entries.
+    pub fn rights(&self, name: &str) -> Rights {
+        self.rights.get(name).copied().unwrap_or(Rights::ALL)
+    }
+
     /// Which of the entries one of `patterns` matches.
     pub fn matched(&self, patterns: &[String]) -> Vec<bool> {
         let matched = |entry: &Entry| {
@@ -154,6 +163,7 @@ mod tests {
         };
         let sent = Some(mailbox::SpecialUse::Sent);
         Tree {
+            rights: HashMap::new(),
             entries: vec![
                 entry("INBOX", true, None, true),
                 entry("Sent", false, sent, true),

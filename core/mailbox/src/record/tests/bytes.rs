@@ -31,6 +31,7 @@ fn entries() -> Vec<Entry> {
         uid_validity_last: UidValidity(3),
         left: NamesLeft::default(),
         snapshot: Lsn(0),
+        ..Tree::default()
     };
     let mut entries = vec![
         TreeEntry::Put { account }.into(),
