@@ -14,6 +14,7 @@ use crate::door::Door;
 use crate::imap::Imap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::oauth::{self, Client, Oauth};
 use crate::plan::parts::Zone;
 use crate::quarantine::Quarantine;
 use crate::reports::Reports;
@@ -51,6 +52,11 @@ pub struct Settings {
     pub acme: Acme,
     #[serde(default)]
     pub login: Login,
+    /// Providers whose tokens log in.
+    #[serde(default)]
+    pub oauth: Vec<Oauth>,
+    #[serde(default)]
+    pub client: Client,
     #[serde(default)]
     pub inbound: Inbound,
     #[serde(default)]
@@ -521,6 +527,7 @@ impl Settings {
         self.acme
             .check(&self.server.name, !challenge.is_empty(), !policy.is_empty())
             .map_err(told)?;
+        oauth::check(&self.oauth).map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;

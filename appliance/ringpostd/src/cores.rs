@@ -447,7 +447,7 @@ fn serve(core: &Core, go: Go) {
             bound.service,
             Service::Imaps | Service::Pop3s | Service::Submissions
         );
-        let mut tls = is_inside_tls.then(|| serving.tls.clone());
+        let mut tls = is_inside_tls.then(|| serving.tls_of_people.clone());
         let serve: runtime::listener::Serve = match bound.service {
             Service::Smtp => strangers(Role::Smtp),
             Service::Lmtp => strangers(Role::Lmtp),

@@ -383,6 +383,19 @@ pub static TARGETS: &[Target] = &[
         runs: 20_000,
     },
     Target {
+        name: "oauth-token",
+        run: oauth::fuzzing::token,
+        seeds: oauth::fuzzing::tokens,
+        words: &[
+            b"eyJ",
+            b".",
+            b"\"alg\":\"none\"",
+            b"\"keys\":[",
+            b"\"active\":true",
+        ],
+        runs: 20_000,
+    },
+    Target {
         name: "sasl-exchange",
         run: sasl::fuzzing::exchange,
         seeds: sasl::fuzzing::exchanges,

@@ -17,6 +17,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[acme]", "acme"),
     ("[acme.dns]", "acme.dns"),
     ("[login]", "login"),
+    ("[[oauth]]", "oauth"),
+    ("[client]", "client"),
     ("[inbound]", "inbound"),
     ("[dns]", "dns"),
     ("[admin]", "admin"),

@@ -24,6 +24,7 @@ use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::admin::held::Certificate;
 use crate::engine::Whose;
+use crate::oauth::Oauth;
 use crate::peers::Own;
 use crate::serving::Serving;
 
@@ -63,6 +64,8 @@ struct Shared {
     certificate: Arc<dyn Certificate>,
     /// What orders a certificate; `None`: nothing does.
     acme: Option<Arc<Acme>>,
+    /// Providers of tokens; `None`: there are none.
+    tokens: Option<Arc<Oauth>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -80,6 +83,7 @@ impl Admin {
         spool: Result<SpoolLane, String>,
         certificate: Arc<dyn Certificate>,
         acme: Option<Arc<Acme>>,
+        tokens: Option<Arc<Oauth>>,
     ) -> Admin {
         let shared = Shared {
             plan: serving.plan.clone(),
@@ -92,6 +96,7 @@ impl Admin {
             receive_memory: serving.memory.receiving.clone(),
             certificate,
             acme,
+            tokens,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             own: serving.peers.as_ref().map(|peers| peers.own.clone()),
@@ -148,6 +153,11 @@ impl Admin {
 
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
+    }
+
+    /// `None`: the settings name no provider of tokens.
+    pub(crate) fn tokens(&self) -> Option<&Oauth> {
+        self.shared.tokens.as_deref()
     }
 
     /// `None`: the settings order no certificate.

@@ -109,7 +109,7 @@ pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::l
                 tls_available: true,
                 tls_required: false,
             }),
-            tls: Some(serving.tls.clone()),
+            tls: Some(serving.tls_of_people.clone()),
             postmaster: serving.postmaster.clone(),
             rates: submit::Rates {
                 messages_per_hour: sending.messages_per_hour,
@@ -132,7 +132,7 @@ pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::l
 /// What serves a connection of IMAP.
 pub(super) fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
     let settings = Rc::new(imap::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
         append_bytes_max: serving.plan.message_bytes_max as usize,
         hide: serving.plan.imap_hide.iter().map(hidden).collect(),
@@ -159,7 +159,7 @@ fn hidden(rule: &plan::imap::Hide) -> imap::Hide {
 /// What serves a connection of POP3.
 pub(super) fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener::Serve {
     let settings = Rc::new(pop3::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
     });
     let fetcher = fetcher.clone();
@@ -172,7 +172,7 @@ pub(super) fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener:
 /// What serves a connection of ManageSieve.
 pub(super) fn edit(serving: &Serving, editor: &Rc<ManageSieve>) -> runtime::listener::Serve {
     let settings = Rc::new(managesieve::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
     });
     let editor = editor.clone();

@@ -131,6 +131,8 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
     session.offer(sasl::Offer {
         scram: true,
         binding: None,
+        tokens: true,
+        external: true,
     });
     let mut out = Vec::new();
     let mut sent = Vec::new();
@@ -166,6 +168,21 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                 Event::Proved { tag, proved } => {
                     assert_eq!(proved.by, None);
                     if session.login_refused(tag, &mut out).is_some() {
+                        sent.append(&mut out);
+                        return (events, sent);
+                    }
+                }
+                Event::CheckToken { bearer, .. } if bearer.token == "later" => {
+                    session.login_deferred();
+                }
+                Event::CheckToken { tag, bearer } => match bearer.token.len() % 2 {
+                    0 => session.token_refused(&sasl::fuzzing::failure(), &mut out),
+                    _ => session.logged_in(tag, &mut out),
+                },
+                Event::CheckCertificate { tag, user } => {
+                    if user.is_none() {
+                        session.logged_in(tag, &mut out);
+                    } else if session.login_refused(tag, &mut out).is_some() {
                         sent.append(&mut out);
                         return (events, sent);
                     }

@@ -104,6 +104,10 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                     b"later" => session.login_deferred(Reply::BUSY, &mut out),
                     _ => session.keys_found(sasl::fuzzing::found(), &mut out),
                 },
+                Event::CheckToken(_) => {
+                    session.token_refused(&sasl::fuzzing::failure(), &mut out);
+                }
+                Event::CheckCertificate(_) => session.login_refused(&mut out),
                 Event::Proved(proved) => {
                     assert_eq!(proved.by, None);
                     session.login_refused(&mut out);

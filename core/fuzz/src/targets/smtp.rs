@@ -179,6 +179,13 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
                     assert_eq!(proved.by, None);
                     session.login_verdict(Ok(false), &mut outcome.output);
                 }
+                Action::CheckToken(bearer) => match bearer.token.len() % 2 {
+                    0 => session.token_refused(&sasl::fuzzing::failure(), &mut outcome.output),
+                    _ => session.login_verdict(Ok(true), &mut outcome.output),
+                },
+                Action::CheckCertificate(user) => {
+                    session.login_verdict(Ok(user.is_none()), &mut outcome.output);
+                }
                 Action::CheckSender => {
                     let verdict = match session.sender().to_string().contains('z') {
                         true => Err(Refusal::NotYourAddress),

@@ -16,6 +16,7 @@ fn found(passwords: &[&str]) -> Found {
         iterations: 4_096,
         keys: keys.collect(),
         nonce: [7; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -23,6 +24,7 @@ fn exchange(mechanism: Mechanism, binding: Option<Binding>) -> Exchange {
     let offer = Offer {
         scram: true,
         binding,
+        ..Offer::default()
     };
     Exchange::offering(mechanism, offer)
 }
