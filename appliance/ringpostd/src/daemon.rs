@@ -161,8 +161,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         signals(SignalKind::terminate())?,
         signals(SignalKind::interrupt())?,
     );
+    let audit_place = plan.state.join(audit::PLACE);
     let audit = audit::Audit::begin(
-        &plan.state.join(audit::PLACE),
+        &audit_place,
         &settings.login,
         audit::kept_head(has_storage.then_some(&owner)).await,
     );
@@ -216,7 +217,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         ));
     }
     if has_storage {
-        tokio::task::spawn_local(audit.clone().look_after(owner.clone()));
+        tokio::task::spawn_local(audit.clone().look_after(owner.clone(), audit_place));
     }
     let ailing = owner.clone();
     let admin = Admin::new(&serving, begun.lane, shown, acme.clone(), tokens);

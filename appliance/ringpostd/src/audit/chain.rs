@@ -16,6 +16,9 @@ pub(crate) struct Fields {
     pub user: Option<String>,
     pub app: Option<String>,
     pub outcome: String,
+    /// It stands for so many failures of its kind (`share`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
