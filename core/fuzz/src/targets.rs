@@ -490,3 +490,13 @@ pub static TARGETS: &[Target] = &[
         runs: 500_000,
     },
 ];
+
+/// What a server may offer beside passwords, without a binding.
+fn offer() -> ::sasl::Offer {
+    ::sasl::Offer {
+        scram: true,
+        binding: None,
+        tokens: true,
+        external: true,
+    }
+}

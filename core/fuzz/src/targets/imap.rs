@@ -38,6 +38,9 @@ pub const WORDS: &[&[u8]] = &[
     b"a7 LIST (SUBSCRIBED) \"\" (\"*\" \"%\") RETURN (STATUS (MESSAGES))\r\n",
     b"a8 STORE 1 +FLAGS.SILENT ($a \\Deleted)\r\n",
     b"a9 AUTHENTICATE PLAIN AGEAYg==\r\n",
+    b"a9 AUTHENTICATE XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\r\n",
+    b"a9 AUTHENTICATE OAUTHBEARER biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\r\nAQ==\r\n",
+    b"a9 AUTHENTICATE EXTERNAL =\r\n",
     b"ENABLE IMAP4rev2",
     b" (QRESYNC (1 2 3:4 (1 3)))",
     b" (CHANGEDSINCE 9 VANISHED)",
@@ -128,12 +131,7 @@ pub fn session(data: &[u8]) {
 /// The events as text, and the output.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
-    session.offer(sasl::Offer {
-        scram: true,
-        binding: None,
-        tokens: true,
-        external: true,
-    });
+    session.offer(super::offer());
     let mut out = Vec::new();
     let mut sent = Vec::new();
     let mut events = Vec::new();

@@ -18,6 +18,8 @@ pub const WORDS: &[&[u8]] = &[
     b"{99999999999+}\r\n",
     b"{5}\r\n",
     b"AUTHENTICATE \"PLAIN\" \"AGEAYg==\"\r\n",
+    b"AUTHENTICATE \"XOAUTH2\" \"dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\"\r\n",
+    b"AUTHENTICATE \"OAUTHBEARER\" \"biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\"\r\n\"AQ==\"\r\n",
     b"AUTHENTICATE \"PLAIN\" \"AGEAd3Jvbmc=\"\r\n",
     b"AUTHENTICATE \"LOGIN\"\r\n",
     b"\"YQ==\"\r\n",
@@ -78,6 +80,7 @@ pub fn session(data: &[u8]) {
 /// The events as text, and the output.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
+    session.offer(super::offer());
     let mut out = Vec::new();
     let mut events = Vec::new();
     session.greet(&mut out);
