@@ -102,8 +102,8 @@ impl Oauth {
             text.len() <= TEXT_BYTES_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
         let texts = self.audience.iter().chain([&self.scope, &self.claim]);
-        let texts = texts.chain(&self.client_id);
-        if let Some(text) = texts.filter(|text| !is_text(text)).last() {
+        let mut texts = texts.chain(&self.client_id);
+        if let Some(text) = texts.find(|text| !is_text(text)) {
             return Err(format!(
                 "[[oauth]]: `{}` is too long, or has other letters than ASCII",
                 text.escape_default()
