@@ -36,8 +36,9 @@ fn run(mut exchange: Exchange, client: &Client, found: Found) -> Step {
         return step;
     };
     assert_eq!(user, b"ann");
-    let Step::Challenge(challenge) = exchange.keys_found(found) else {
-        panic!("a challenge is owed");
+    let challenge = match exchange.keys_found(found) {
+        Step::Challenge(challenge) => challenge,
+        refused => return refused,
     };
     let last = client.last(&challenge).expect("a challenge");
     match exchange.respond(last.as_bytes()) {
