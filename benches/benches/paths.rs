@@ -113,6 +113,8 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             | Action::CheckLogin(_)
             | Action::FindKeys(_)
             | Action::Proved(_)
+            | Action::CheckToken(_)
+            | Action::CheckCertificate(_)
             | Action::CheckSender
             | Action::Forwarded(_) => panic!("not in this conversation"),
         }

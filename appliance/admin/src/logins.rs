@@ -58,6 +58,8 @@ pub enum Ask {
         account: String,
         purpose: Purpose,
     },
+    /// How providers of tokens are.
+    OauthStatus,
 }
 
 /// What an administrator opens an account for.
@@ -130,6 +132,27 @@ pub struct AuditLine {
     /// What was changed, where it is not a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+    /// It stands for so many failures of its kind, from its network, that have no line of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<u64>,
+}
+
+/// A provider of `[[oauth]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderLine {
+    pub issuer: String,
+    /// `keys`, or `introspection`.
+    pub by: String,
+    /// Keys that are there; with introspection 0.
+    pub keys: usize,
+    /// When they were fetched, or the provider last answered, in seconds since 1970; `None`: never since the start.
+    pub answered_s: Option<i64>,
+    /// Why the last try failed.
+    pub error: Option<String>,
+    /// Tokens since start that were good, that were refused, and that could not be checked.
+    pub good: u64,
+    pub refused: u64,
+    pub unavailable: u64,
 }
 
 /// What came of `Ask::AuditVerify`.

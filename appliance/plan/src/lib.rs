@@ -24,6 +24,7 @@ pub mod limits;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod oauth;
 pub mod place;
 pub mod plan;
 pub mod profile;

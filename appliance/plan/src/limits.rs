@@ -45,7 +45,8 @@ pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
 pub const SCRIPTS_BYTES: u64 = 32 * MIB as u64;
 /// Running those scripts: what was compiled (`storage::filter::CACHE_BYTES_MAX`), and messages that they made (`MADE_BYTES_MAX` there).
 pub const FILTER_BYTES: u64 = (16 + 32) * MIB as u64;
-/// What is kept about logins (`logins::limits::BYTES_MAX`), passwords that were right a moment ago, and failures (`client::login`).
+/// What is kept about logins (`logins::limits::BYTES_MAX`), passwords that were right a moment ago, and failures (`client::login`); keys of providers and what they said of tokens
+/// (`ringpostd`'s `oauth`), failures that the audit counts together.
 pub const LOGINS_BYTES: u64 = 20 * MIB as u64;
 /// Asking another directory, where the settings name one (`ldap::limits::MEMORY_BYTES`), and comparing what it has with the accounts here.
 pub const LDAP_BYTES: u64 = 160 * MIB as u64;

@@ -17,6 +17,7 @@ use crate::imap::Imap;
 use crate::ldap::Ldap;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::oauth::{self, Client, Oauth};
 use crate::plan::parts::Zone;
 use crate::quarantine::Quarantine;
 use crate::reports::Reports;
@@ -60,6 +61,11 @@ pub struct Settings {
     /// Another directory that checks passwords.
     #[serde(default)]
     pub ldap: Ldap,
+    /// Providers whose tokens log in.
+    #[serde(default)]
+    pub oauth: Vec<Oauth>,
+    #[serde(default)]
+    pub client: Client,
     #[serde(default)]
     pub inbound: Inbound,
     #[serde(default)]
@@ -535,6 +541,7 @@ impl Settings {
         self.acme
             .check(&self.server.name, !challenge.is_empty(), !policy.is_empty())
             .map_err(told)?;
+        oauth::check(&self.oauth).map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;

@@ -1,4 +1,4 @@
-//! `ringpostctl audit`: every login, in lines that cannot be changed unnoticed.
+//! `ringpostctl audit`: every login, in lines that cannot be changed unnoticed. `ringpostctl oauth`: providers whose tokens log in.
 
 use admin::logins::Ask;
 use admin::request::Request;
@@ -29,5 +29,20 @@ impl AuditVerb {
             AuditVerb::Verify => Ask::AuditVerify,
         };
         Request::Logins { ask }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OauthVerb {
+    /// Show each provider of `[[oauth]]`: whether its keys are there, when it last answered, and how many tokens were good
+    Status,
+}
+
+impl OauthVerb {
+    pub(crate) fn request(&self) -> Request {
+        let OauthVerb::Status = self;
+        Request::Logins {
+            ask: Ask::OauthStatus,
+        }
     }
 }

@@ -12,7 +12,7 @@ use plan::Size;
 use crate::acl::AclVerb;
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
 use crate::app_password::{AppPasswordVerb, Asker};
-use crate::audit::AuditVerb;
+use crate::audit::{AuditVerb, OauthVerb};
 use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
@@ -46,6 +46,9 @@ pub(crate) enum Verb {
     /// Read the audit of logins, and check that it was not changed
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Look at the providers whose tokens log in
+    #[command(subcommand)]
+    Oauth(OauthVerb),
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
@@ -418,6 +421,7 @@ impl Verb {
             Verb::Account(verb) => verb.request(ask)?,
             Verb::Ldap(verb) => verb.request(),
             Verb::Audit(verb) => verb.request(),
+            Verb::Oauth(verb) => verb.request(),
             Verb::Domain(verb) => verb.request(),
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },

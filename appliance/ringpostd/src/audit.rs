@@ -5,27 +5,29 @@
 //! have the end that storage remembers. Lines of the last minute before a crash, and those of a stop behind the last word, are held by the chain alone.
 //!
 //! What must hold: a login waits for no disk and no file; what waits is bounded; a full disk costs lines, which are counted, and the next line that is
-//! written says how many; the end that storage has is moved on only by a process that found it in its files.
+//! written says how many; failures have a share of the space (`share`), and no flood of them pushes out who has logged in; the end that storage has is moved on only by a process that found it in its files.
 
 mod chain;
 mod files;
+mod share;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use client::login::audit::{Entry, Sink};
+use client::login::audit::{Entry, Outcome, Sink};
 use logins::Head;
 use plan::settings::Login;
-use storage::owner::Owner;
+use storage::owner::{Ask, Owner};
 
 pub(crate) use chain::Fields;
 pub(crate) use files::{list, verify};
 
 use files::Files;
+use share::Share;
 
 /// Of the files, in the state directory.
 pub(crate) const PLACE: &str = "audit";
@@ -65,16 +67,35 @@ struct Shared {
     ends: AtomicBool,
     lost: AtomicU64,
     written: AtomicU64,
+    /// What failures may write. Locked behind `waiting`.
+    share: Mutex<Share>,
+    began: OnceLock<Instant>,
     /// The last line that is durable in a file.
     head: Mutex<Option<Head>>,
+    /// Storage has said which end it remembers, and the files had it or the gap is written: from then on it gets the new ones.
+    knows_head: AtomicBool,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Audit {
-    /// Goes on behind what is in `directory`, where `head`, which storage has, is among it. It never fails: what cannot be written is counted.
-    pub(crate) fn begin(directory: &Path, settings: &Login, head: Option<Head>) -> Audit {
+    /// Goes on behind what is in `directory`, where `head`, which storage has, is among it. It never fails: what cannot be written is counted. Where storage cannot say what it has, the
+    /// end that it has is left as it is, until it can (`look_after`): another one in its place would make lines that are missing look as if they had never been.
+    pub(crate) fn begin(directory: &Path, settings: &Login, head: Kept) -> Audit {
         let audit = Audit {
             shared: Arc::default(),
+        };
+        *audit.shared.share() = Share::of(settings);
+        let knows_head = head != Kept::Unknown;
+        audit.shared.knows_head.store(knows_head, Relaxed);
+        let head = match head {
+            Kept::End(head) => Some(head),
+            Kept::Nothing => None,
+            Kept::Unknown => {
+                tracing::warn!(
+                    "storage cannot say which end of the audit it remembers; it is asked again"
+                );
+                None
+            }
         };
         let (files, trouble) = Files::open(directory, settings, head);
         if let Some(trouble) = trouble {
@@ -97,7 +118,11 @@ impl Audit {
     /// For `client::login`.
     pub(crate) fn sink(&self) -> Arc<Sink> {
         let shared = self.shared.clone();
-        Arc::new(move |entry: &Entry<'_>| shared.push(fields(entry)))
+        Arc::new(move |entry: &Entry<'_>| {
+            // A right password is not one of a flood, whatever became of the login.
+            let failed = !matches!(entry.outcome, Outcome::Granted | Outcome::Left);
+            shared.push(fields(entry), failed);
+        })
     }
 
     /// Writes what waits; lines that come later are lost.
@@ -115,6 +140,9 @@ impl Audit {
 
     /// Storage gets the end of the chain, if it has another one.
     pub(crate) async fn save_head(&self, owner: &Owner) {
+        if !self.shared.knows_head.load(Relaxed) {
+            return;
+        }
         let head = *self.shared.head();
         let Some(head) = head else { return };
         let saved = owner.ask_outgoing(move |outgoing| async move {
@@ -131,27 +159,71 @@ impl Audit {
         }
     }
 
+    /// Storage has said at last what it remembers: the files must have it, or nothing in its place is ever saved by this process.
+    async fn learn_head(&self, owner: &Owner, directory: &Path) {
+        let knows = match kept_head(Some(owner)).await {
+            Kept::Unknown => return,
+            Kept::Nothing => true,
+            Kept::End(head) => files::have(directory, head).unwrap_or(false),
+        };
+        match knows {
+            true => self.shared.knows_head.store(true, Relaxed),
+            false => {
+                let place = directory.display();
+                tracing::error!(%place, "the audit is not what was written: see `ringpostctl audit verify`");
+            }
+        }
+    }
+
     /// Does so every minute.
-    pub(crate) async fn look_after(self, owner: Owner) {
+    pub(crate) async fn look_after(self, owner: Owner, directory: PathBuf) {
         loop {
             // until the process ends
             tokio::time::sleep(HEAD_EVERY).await;
+            if !self.shared.knows_head.load(Relaxed) {
+                self.learn_head(&owner, &directory).await;
+            }
             self.save_head(&owner).await;
         }
     }
 }
 
-/// What storage remembers; `None`: nothing yet, or it cannot say.
-pub(crate) async fn kept_head(owner: Option<&Owner>) -> Option<Head> {
-    let asked = owner?.ask_outgoing(|outgoing| async move {
+/// What storage remembers of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    End(Head),
+    Nothing,
+    /// It cannot say now, which is not nothing.
+    Unknown,
+}
+
+/// `owner`: `None` where storage is elsewhere, and remembers nothing of ours.
+pub(crate) async fn kept_head(owner: Option<&impl Ask>) -> Kept {
+    let Some(owner) = owner else {
+        return Kept::Nothing;
+    };
+    let asked = owner.ask_outgoing(|outgoing| async move {
         outgoing.keyring().and_then(|keyring| keyring.head())
     });
-    asked.await.ok().flatten()
+    match asked.await {
+        Ok(Some(head)) => Kept::End(head),
+        Ok(None) => Kept::Nothing,
+        Err(_busy) => Kept::Unknown,
+    }
 }
 
 impl Shared {
-    fn push(&self, fields: Fields) {
+    fn push(&self, fields: Fields, failed: bool) {
         let mut waiting = self.waiting();
+        let fields = match failed {
+            true => {
+                let is_crowded = waiting.len() >= WAITING_MAX / 2;
+                let line = self.share().line(fields, is_crowded, self.now_us());
+                let Some(line) = line else { return };
+                line
+            }
+            false => fields,
+        };
         if waiting.len() >= WAITING_MAX || self.ends.load(Relaxed) {
             self.lost.fetch_add(1, Relaxed);
             return;
@@ -175,7 +247,8 @@ impl Shared {
             if !ends {
                 std::thread::sleep(GATHERS);
             }
-            let lines = std::mem::take(&mut *self.waiting());
+            let mut lines = std::mem::take(&mut *self.waiting());
+            lines.extend(self.share().summaries(self.now_us(), ends));
             let count = lines.len() as u64;
             // Those that found no room are reported, too.
             let lost = files.take(lines, self.lost.load(Relaxed));
@@ -200,6 +273,17 @@ impl Shared {
         locked.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn share(&self) -> MutexGuard<'_, Share> {
+        let locked = self.share.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since the start.
+    fn now_us(&self) -> u64 {
+        let began = self.began.get_or_init(Instant::now);
+        began.elapsed().as_micros() as u64
+    }
+
     fn head(&self) -> MutexGuard<'_, Option<Head>> {
         let locked = self.head.lock();
         locked.unwrap_or_else(PoisonError::into_inner)
@@ -220,23 +304,28 @@ fn fields(entry: &Entry<'_>) -> Fields {
         what: entry
             .what
             .map(|what| what.chars().take(WHAT_CHARS_MAX).collect()),
+        more: None,
     }
 }
 
 /// An administrator changed something by `ringpostctl`: that it was done stands in the audit of the process, if it keeps one.
 pub(crate) fn note_change(unix_s: i64, who: &str, door: &str, what: &str) {
     if let Some(audit) = SHOWN.get() {
-        audit.shared.push(Fields {
-            unix_s,
-            protocol: "admin".to_owned(),
-            mechanism: door.to_owned(),
-            peer: "-".to_owned(),
-            tls: None,
-            user: Some(who.to_owned()),
-            app: None,
-            outcome: "changed".to_owned(),
-            what: Some(what.chars().take(WHAT_CHARS_MAX).collect()),
-        });
+        audit.shared.push(
+            Fields {
+                unix_s,
+                protocol: "admin".to_owned(),
+                mechanism: door.to_owned(),
+                peer: "-".to_owned(),
+                tls: None,
+                user: Some(who.to_owned()),
+                app: None,
+                outcome: "changed".to_owned(),
+                what: Some(what.chars().take(WHAT_CHARS_MAX).collect()),
+                more: None,
+            },
+            false,
+        );
     }
 }
 

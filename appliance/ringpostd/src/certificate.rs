@@ -28,7 +28,7 @@ pub use answers::{ACME_TLS, Answers};
 use index::{Held, Index};
 use pem::next;
 pub(crate) use pem::{certified, parse_chain, parse_key, read};
-pub use server::{for_https, for_mail, for_strangers};
+pub use server::{for_https, for_mail, for_people, for_strangers};
 
 /// How often the end of the certificates is looked at while the daemon runs.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);

@@ -455,7 +455,7 @@ fn serve(core: &Core, go: Go) {
             bound.service,
             Service::Imaps | Service::Pop3s | Service::Submissions
         );
-        let mut tls = is_inside_tls.then(|| serving.tls.clone());
+        let mut tls = is_inside_tls.then(|| serving.tls_of_people.clone());
         let fronted = fronts.as_ref();
         let fronted = fronted.and_then(|fronts| fronts.serve(&serving, bound.service));
         let serve: runtime::listener::Serve = match bound.service {

@@ -12,7 +12,7 @@ use client::login::Logins;
 use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
-use plan::settings::Login;
+use plan::settings::Settings;
 use plan::{Misfit, Plan, Service, Zone};
 use storage::owner::{Owner, owner};
 use storage::tallies::Tallies;
@@ -32,8 +32,8 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, cores, door, events, front, listen, notify, peers, quarantine,
-    reports, spool, trace,
+    apart, audit, certificate, client_certificate, cores, door, events, front, listen, notify,
+    oauth, peers, quarantine, reports, spool, trace,
 };
 
 pub fn run() -> Result<(), Misfit> {
@@ -80,6 +80,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
     let tls = certificate::for_mail(&shown)?;
+    let tls_of_people = certificate::for_people(&settings.client, &shown, &tls)?;
+    let tokens = oauth::Oauth::open(&settings.oauth)?;
     let shown_to_all = certificate::for_strangers(&shown, &settings.acme)?;
     let https = certificate::for_https(&settings, &shown)?;
     let acme = Acme::open(&settings, &state, &shown)?;
@@ -161,8 +163,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         signals(SignalKind::terminate())?,
         signals(SignalKind::interrupt())?,
     );
+    let audit_place = plan.state.join(audit::PLACE);
     let audit = audit::Audit::begin(
-        &plan.state.join(audit::PLACE),
+        &audit_place,
         &settings.login,
         audit::kept_head(has_storage.then_some(&owner)).await,
     );
@@ -174,13 +177,21 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan: plan.clone(),
         owner: owner.clone(),
         tls: tls.clone(),
+        tls_of_people,
         memory: imap::Memory::new(
             plan.read_bytes as usize,
             plan.send_bytes as usize,
             receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
         ),
         spent: Spent::default(),
-        logins: logins(&settings.login, has_storage, &door, &audit, ldap.as_ref()),
+        logins: logins(
+            &settings,
+            has_storage,
+            &door,
+            &audit,
+            ldap.as_ref(),
+            tokens.clone(),
+        ),
         ldap: ldap.clone(),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
@@ -217,10 +228,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         ));
     }
     if has_storage {
-        tokio::task::spawn_local(audit.clone().look_after(owner.clone()));
+        tokio::task::spawn_local(audit.clone().look_after(owner.clone(), audit_place));
     }
     let ailing = owner.clone();
-    let admin = Admin::new(&serving, begun.lane, shown, acme.clone());
+    let admin = Admin::new(&serving, begun.lane, shown, acme.clone(), tokens);
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
     if let Some(ldap) = ldap {
@@ -271,11 +282,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
 
 /// Checks passwords for all cores. Where storage is elsewhere there are no accounts, and so no keys.
 fn logins(
-    settings: &Login,
+    settings: &Settings,
     has_storage: bool,
     door: &Door,
     audit: &audit::Audit,
     ldap: Option<&Arc<Directory>>,
+    tokens: Option<Arc<oauth::Oauth>>,
 ) -> Logins {
     let logins = Logins::new()
         .reporting(door::on_failure(door))
@@ -284,8 +296,16 @@ fn logins(
         Some(ldap) => logins.with_outside(ldap.clone()),
         None => logins,
     };
+    let logins = match tokens {
+        Some(tokens) => logins.with_tokens(tokens),
+        None => logins,
+    };
+    let logins = match settings.client.certificates_from {
+        Some(_) => logins.with_certificates(Arc::new(client_certificate::names)),
+        None => logins,
+    };
     match has_storage {
-        true => logins.with_keyring(settings.scram),
+        true => logins.with_keyring(settings.login.scram),
         false => logins,
     }
 }

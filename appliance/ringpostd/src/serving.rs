@@ -27,6 +27,8 @@ pub struct Serving {
     pub owner: Owner,
     /// Certificate and versions of TLS, the same for all services.
     pub tls: Arc<rustls::ServerConfig>,
+    /// The same for those who log in: it may ask for a certificate.
+    pub tls_of_people: Arc<rustls::ServerConfig>,
     /// The memory of messages that all IMAP and POP3 sessions share.
     pub memory: imap::Memory,
     /// Checks passwords, and remembers which failed.

@@ -25,6 +25,7 @@ mod folders;
 mod keywords;
 mod known;
 pub mod limits;
+mod login;
 mod messages;
 mod mode;
 mod numbering;
@@ -55,19 +56,17 @@ use base::SharedHistogram;
 use imap::deflate::Unreadable;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
-use mailbox::{Account, AccountId};
+use mailbox::AccountId;
 use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use storage::holder;
 use storage::owner::{Ask, Owner};
 
-use crate::login::audit::{From as Source, Protocol};
-use crate::login::{Logins, Unavailable};
+use crate::login::{Challenge, Logins};
 pub use crate::memory::Memory;
 use crate::pieces::Damages;
 pub use ::imap::hide::Hide;
 
 pub use acl::described;
-use fault::Failure;
 use limits::*;
 use mode::Mode;
 use selected::{Expunges, Gone, Selected, Told};
@@ -116,16 +115,6 @@ pub struct Imap<K = Owner> {
     progress_every: Duration,
 }
 
-/// Where a login comes from.
-fn from(client: &Client, connection: &impl Connection) -> Source {
-    Source {
-        protocol: Protocol::Imap,
-        peer: connection.peer().ip(),
-        mechanism: client.session.mechanism(),
-        tls: connection.tls().map(|tls| tls.version),
-    }
-}
-
 /// How long a client may say nothing (RFC 9051 §5.4).
 struct Silences {
     before_login: Duration,
@@ -157,6 +146,8 @@ struct Client {
     selected: Option<Selected>,
     /// For the literal that is being received.
     charge: Option<Charge>,
+    /// SCRAM: not answered yet.
+    challenge: Option<Box<Challenge>>,
 }
 
 impl<K: Ask> Imap<K> {
@@ -221,6 +212,7 @@ impl<K: Ask> Imap<K> {
             account: None,
             selected: None,
             charge: None,
+            challenge: None,
         };
         let end = self.converse(settings, &mut client, &mut connection).await;
         match end {
@@ -378,34 +370,12 @@ impl<K: Ask> Imap<K> {
             Event::Wait | Event::Flush | Event::Close | Event::Idle => {
                 unreachable!("`converse` keeps these to itself")
             }
-            Event::LogIn {
-                tag,
-                user,
-                password,
-            } => {
-                let from = from(client, connection);
-                let (owner, host) = (&self.owner, &self.host);
-                let found = self.logins.log_in(owner, host, &from, &user, &password);
-                let found = found.await;
-                self.on_login(client, connection, &tag, found)
-            }
-            Event::FindKeys { tag, user } => {
-                let from = from(client, connection);
-                let found = self.logins.keys(&self.owner, &self.host, &from, &user);
-                match found.await {
-                    Ok(found) => client.session.keys_found(found, &mut client.out),
-                    Err(Unavailable) => {
-                        client.session.login_deferred();
-                        Failure::Busy.put(&mut client.out, &tag);
-                    }
-                }
-                Ok(())
-            }
-            Event::Proved { tag, proved } => {
-                let from = from(client, connection);
-                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
-                let found = found.await;
-                self.on_login(client, connection, &tag, found)
+            Event::LogIn { .. }
+            | Event::FindKeys { .. }
+            | Event::Proved { .. }
+            | Event::CheckToken { .. }
+            | Event::CheckCertificate { .. } => {
+                self.on_login_event(client, connection, event).await
             }
             Event::StartTls => {
                 flush(&mut client.out, connection).await?;
@@ -437,38 +407,6 @@ impl<K: Ask> Imap<K> {
                     flush(&mut client.out, connection).await?;
                 }
                 done
-            }
-        }
-    }
-
-    fn on_login(
-        &self,
-        client: &mut Client,
-        connection: &mut impl Connection,
-        tag: &str,
-        found: Result<Option<Account>, Unavailable>,
-    ) -> Result<(), End> {
-        match found {
-            Ok(Some(account)) => {
-                self.counters.logins.fetch_add(1, Relaxed);
-                tracing::info!(peer = %connection.peer(), account = %account.address, "Logged in");
-                client.account = Some(account.id);
-                client.session.belongs_to(&account.address.to_string());
-                client.session.logged_in(tag, &mut client.out);
-                connection.deadline(self.silences.logged_in + SILENCE_GRACE);
-                Ok(())
-            }
-            Ok(None) => {
-                self.counters.logins_refused.fetch_add(1, Relaxed);
-                tracing::info!(peer = %connection.peer(), "a login was refused");
-                match client.session.login_refused(tag, &mut client.out) {
-                    Some(_close) => Err(End::Said),
-                    None => Ok(()),
-                }
-            }
-            Err(_) => {
-                Failure::Busy.put(&mut client.out, tag);
-                Ok(())
             }
         }
     }

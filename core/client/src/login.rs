@@ -6,7 +6,10 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod certificate;
+mod challenge;
 mod known;
+pub mod oauth;
 pub mod outside;
 mod pass;
 
@@ -30,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::limits::LOGIN_FAILURE_DELAY;
 use attempts::Attempts;
 use audit::{Entry, From, Outcome, Sink};
+pub use challenge::Challenge;
 use known::{By, Known, learn, note_use};
 use outside::Outside;
 
@@ -47,6 +51,10 @@ pub struct Logins {
     attempts: Attempts,
     /// Checks passwords of its own people; `None`: there is none.
     outside: Option<Arc<dyn Outside>>,
+    /// Asks providers about tokens; `None`: there are none.
+    tokens: Option<Arc<dyn oauth::Tokens>>,
+    /// Reads certificates of clients; `None`: none is asked for.
+    certificates: Option<Arc<certificate::Names>>,
 }
 
 /// What is done about an address whose login failed.
@@ -179,6 +187,8 @@ impl Logins {
             offers_scram: false,
             attempts: Attempts::default(),
             outside: None,
+            tokens: None,
+            certificates: None,
         }
     }
 
@@ -198,6 +208,18 @@ impl Logins {
     pub fn with_keyring(mut self, scram: bool) -> Logins {
         self.has_keyring = true;
         self.offers_scram = scram;
+        self
+    }
+
+    /// Tokens of OAuth are taken; `tokens` asks their providers.
+    pub fn with_tokens(mut self, tokens: Arc<dyn oauth::Tokens>) -> Logins {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Clients may log in by the certificates that TLS asks them for.
+    pub fn with_certificates(mut self, names: Arc<certificate::Names>) -> Logins {
+        self.certificates = Some(names);
         self
     }
 
@@ -227,6 +249,9 @@ impl Logins {
         Offer {
             scram: self.offers_scram && self.outside.is_none(),
             binding: tls.and_then(|tls| tls.exporter).map(Binding),
+            tokens: self.tokens.is_some(),
+            external: self.certificates.is_some()
+                && tls.is_some_and(|tls| tls.client_certificate.is_some()),
         }
     }
 
@@ -251,16 +276,22 @@ impl Logins {
         answer
     }
 
-    /// SCRAM: the keys of a user, or what looks like keys of one.
+    /// SCRAM: the keys of a user, or what looks like keys of one. The session keeps the challenge until `proved`, or drops it.
     pub async fn keys(
         &self,
         owner: &impl Ask,
         host: &SessionHost,
         from: &From,
         user: &[u8],
-    ) -> Result<Found, Unavailable> {
+    ) -> Result<(Found, Box<Challenge>), Unavailable> {
         let known = self.known(owner, user).await?;
-        let _pass = self.pass(host, from, &known).await?;
+        let number = self.number(&known.name);
+        let entered = self.attempts.challenge(from.peer, number, host.now());
+        let (pass, open) = match entered {
+            Ok((pass, open)) => (Ok(pass), Some(open)),
+            Err(put_off) => (Err(put_off), None),
+        };
+        let (_pass, open) = (self.wait(host, pass).await?, open.expect("with its pass"));
         let mut nonce = [0; NONCE_BYTES];
         fill_random(&mut nonce);
         let mut keys = known.keys(from.protocol.bit());
@@ -273,12 +304,23 @@ impl Logins {
                 server: random,
             });
         }
-        Ok(Found {
+        let found = Found {
             salt: known.salt.to_vec(),
             iterations: ITERATIONS,
             keys,
             nonce,
-        })
+            fate: Arc::default(),
+        };
+        let challenge = Challenge {
+            fate: found.fate.clone(),
+            open,
+            audit: self.audit.clone(),
+            host: host.clone(),
+            from: *from,
+            name: known.audited().map(str::to_owned),
+            is_settled: false,
+        };
+        Ok((found, Box::new(challenge)))
     }
 
     /// SCRAM is over. The account is looked up again: its password may be another one by now.
@@ -288,13 +330,19 @@ impl Logins {
         host: &SessionHost,
         from: &From,
         proved: Proved,
+        challenge: Option<Box<Challenge>>,
     ) -> Result<Option<Account>, Unavailable> {
         let known = self.known(owner, &proved.user).await?;
+        // Until the late answer it holds its place. Dropped before, by a client that leaves, it says so.
+        let mut challenge = challenge;
         let decided = match (&known.account, proved.by) {
             (None, _) => By::Nothing(Outcome::NoAccount),
             (Some(_), None) => By::Nothing(Outcome::Password),
             (Some(_), Some(keys)) => known.by_keys(&keys, from.protocol.bit()),
         };
+        if let Some(challenge) = &mut challenge {
+            challenge.settle();
+        }
         self.settle(owner, host, from, &known, Ok(decided)).await
     }
 
@@ -326,7 +374,16 @@ impl Logins {
         known: &Known,
     ) -> Result<attempts::Pass, Unavailable> {
         let number = self.number(&known.name);
-        match self.attempts.enter(from.peer, number, host.now()) {
+        let entered = self.attempts.enter(from.peer, number, host.now());
+        self.wait(host, entered).await
+    }
+
+    async fn wait(
+        &self,
+        host: &SessionHost,
+        entered: Result<attempts::Pass, attempts::PutOff>,
+    ) -> Result<attempts::Pass, Unavailable> {
+        match entered {
             Ok(pass) => {
                 if !pass.wait.is_zero() {
                     host.sleep(pass.wait).await;
@@ -390,8 +447,10 @@ impl Logins {
             by => by,
         };
         if let By::Nothing(outcome) = by {
-            self.attempts.failed(from.peer, number, host.now());
-            self.failed(from.peer);
+            if outcome.is_guess() {
+                self.attempts.failed(from.peer, number, host.now());
+                self.failed(from.peer);
+            }
             self.report(host, from, known, None, outcome);
             host.sleep(LOGIN_FAILURE_DELAY).await;
             return Ok(None);
@@ -418,13 +477,10 @@ impl Logins {
         outcome: Outcome,
     ) {
         let Some(sink) = &self.audit else { return };
-        // A password that was typed as a name has no place in a file.
-        let is_name = known.account.is_some() || known.is_of_ours;
-        let name = is_name.then_some(known.name.as_str());
         sink(&Entry {
             unix_seconds: host.unix_seconds(),
             from,
-            name,
+            name: known.audited(),
             app,
             outcome,
             what: None,

@@ -27,7 +27,7 @@ use storage::owner::{Ask, Owner};
 
 use crate::limits::SILENCE_GRACE;
 use crate::login::audit::{From as Source, Protocol};
-use crate::login::{Logins, Unavailable};
+use crate::login::{Challenge, Logins, Unavailable};
 use crate::memory::Memory;
 
 pub use perform::{check, weight};
@@ -97,6 +97,8 @@ struct Client {
     account: Option<AccountId>,
     /// For a script on its way.
     charge: Option<Charge>,
+    /// SCRAM: not answered yet.
+    challenge: Option<Box<Challenge>>,
 }
 
 /// Where a login comes from.
@@ -146,6 +148,7 @@ impl<K: Ask> ManageSieve<K> {
             out: Vec::new(),
             account: None,
             charge: None,
+            challenge: None,
         };
         client.session.offer(self.logins.offer(connection.tls()));
         match self.converse(settings, &mut client, &mut connection).await {
@@ -234,13 +237,40 @@ impl<K: Ask> ManageSieve<K> {
                 let from = from(client, connection);
                 let found = self.logins.keys(&self.owner, &self.host, &from, &user);
                 match found.await {
-                    Ok(found) => client.session.keys_found(found, &mut client.out),
+                    Ok((found, challenge)) => {
+                        client.challenge = Some(challenge);
+                        client.session.keys_found(found, &mut client.out);
+                    }
                     Err(Unavailable) => client.session.login_deferred(Reply::BUSY, &mut client.out),
                 }
             }
             Event::Proved(proved) => {
                 let from = from(client, connection);
-                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
+                let (owner, host) = (&self.owner, &self.host);
+                let challenge = client.challenge.take();
+                let found = self.logins.proved(owner, host, &from, proved, challenge);
+                let found = found.await;
+                self.on_login(client, connection, found);
+            }
+            Event::CheckToken(bearer) => {
+                let from = from(client, connection);
+                let found = self.logins.token(&self.owner, &self.host, &from, bearer);
+                let found = match found.await {
+                    Ok(Ok(account)) => Ok(Some(account)),
+                    Ok(Err(why)) => {
+                        self.count_refused(connection);
+                        client.session.token_refused(&why, &mut client.out);
+                        return Ok(());
+                    }
+                    Err(unavailable) => Err(unavailable),
+                };
+                self.on_login(client, connection, found);
+            }
+            Event::CheckCertificate(user) => {
+                let from = from(client, connection);
+                let (owner, host, user) = (&self.owner, &self.host, user.as_deref());
+                let tls = connection.tls();
+                let found = self.logins.certificate(owner, host, &from, tls, user);
                 let found = found.await;
                 self.on_login(client, connection, found);
             }
@@ -267,6 +297,11 @@ impl<K: Ask> ManageSieve<K> {
         Ok(())
     }
 
+    fn count_refused(&self, connection: &impl Connection) {
+        self.counters.logins_refused.fetch_add(1, Relaxed);
+        tracing::info!(peer = %connection.peer(), "a login was refused");
+    }
+
     fn on_login(
         &self,
         client: &mut Client,
@@ -280,12 +315,12 @@ impl<K: Ask> ManageSieve<K> {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(%peer, account = %account.address, "Logged in by ManageSieve");
                 client.account = Some(account.id);
+                client.challenge = None;
                 client.session.logged_in(&account.address.to_string(), out);
                 connection.deadline(SILENCE_MAX + SILENCE_GRACE);
             }
             Ok(None) => {
-                self.counters.logins_refused.fetch_add(1, Relaxed);
-                tracing::info!(%peer, "a login was refused");
+                self.count_refused(connection);
                 client.session.login_refused(out);
             }
             Err(_) => client.session.login_deferred(Reply::BUSY, out),

@@ -31,7 +31,7 @@ use storage::owner::{Ask, Owner};
 
 use crate::limits::SILENCE_GRACE;
 use crate::login::audit::{From as Source, Protocol};
-use crate::login::{Logins, Unavailable};
+use crate::login::{Challenge, Logins, Unavailable};
 use crate::memory::Memory;
 use crate::pieces::Damages;
 
@@ -96,6 +96,8 @@ struct Client {
     out: Vec<u8>,
     /// From the login on.
     opened: Option<Opened>,
+    /// SCRAM: not answered yet.
+    challenge: Option<Box<Challenge>>,
 }
 
 /// Where a login comes from.
@@ -150,6 +152,7 @@ impl<K: Ask> Pop3<K> {
             session: Session::new(policy, connection.tls().is_some()),
             out: Vec::new(),
             opened: None,
+            challenge: None,
         };
         client.session.offer(self.logins.offer(connection.tls()));
         match self.converse(settings, &mut client, &mut connection).await {
@@ -235,13 +238,40 @@ impl<K: Ask> Pop3<K> {
                 let from = from(client, connection);
                 let found = self.logins.keys(&self.owner, &self.host, &from, &user);
                 match found.await {
-                    Ok(found) => client.session.keys_found(found, &mut client.out),
+                    Ok((found, challenge)) => {
+                        client.challenge = Some(challenge);
+                        client.session.keys_found(found, &mut client.out);
+                    }
                     Err(Unavailable) => client.session.login_deferred(Reply::BUSY, &mut client.out),
                 }
             }
             Event::Proved(proved) => {
                 let from = from(client, connection);
-                let found = self.logins.proved(&self.owner, &self.host, &from, proved);
+                let (owner, host) = (&self.owner, &self.host);
+                let challenge = client.challenge.take();
+                let found = self.logins.proved(owner, host, &from, proved, challenge);
+                let found = found.await;
+                self.on_login(client, connection, found).await;
+            }
+            Event::CheckToken(bearer) => {
+                let from = from(client, connection);
+                let found = self.logins.token(&self.owner, &self.host, &from, bearer);
+                let found = match found.await {
+                    Ok(Ok(account)) => Ok(Some(account)),
+                    Ok(Err(why)) => {
+                        self.count_refused(connection);
+                        client.session.token_refused(&why, &mut client.out);
+                        return Ok(());
+                    }
+                    Err(unavailable) => Err(unavailable),
+                };
+                self.on_login(client, connection, found).await;
+            }
+            Event::CheckCertificate(user) => {
+                let from = from(client, connection);
+                let (owner, host, user) = (&self.owner, &self.host, user.as_deref());
+                let tls = connection.tls();
+                let found = self.logins.certificate(owner, host, &from, tls, user);
                 let found = found.await;
                 self.on_login(client, connection, found).await;
             }
@@ -259,6 +289,11 @@ impl<K: Ask> Pop3<K> {
         Ok(())
     }
 
+    fn count_refused(&self, connection: &impl Connection) {
+        self.counters.logins_refused.fetch_add(1, Relaxed);
+        tracing::info!(peer = %connection.peer(), "a login was refused");
+    }
+
     async fn on_login(
         &self,
         client: &mut Client,
@@ -273,14 +308,14 @@ impl<K: Ask> Pop3<K> {
                     self.counters.logins.fetch_add(1, Relaxed);
                     tracing::info!(%peer, account = %account.address, "Logged in by POP3");
                     client.opened = Some(opened);
+                    client.challenge = None;
                     client.session.opened(maildrop, out);
                     connection.deadline(SILENCE_MAX + SILENCE_GRACE);
                 }
                 Err(why) => client.session.login_deferred(why, out),
             },
             Ok(None) => {
-                self.counters.logins_refused.fetch_add(1, Relaxed);
-                tracing::info!(%peer, "a login was refused");
+                self.count_refused(connection);
                 client.session.login_refused(out);
             }
             Err(_) => client.session.login_deferred(Reply::BUSY, out),

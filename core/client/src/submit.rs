@@ -33,7 +33,7 @@ use storage::holder;
 use storage::owner::{Ask, Owner};
 
 use crate::login::audit::{From as Source, Protocol};
-use crate::login::{Logins, Unavailable};
+use crate::login::{Challenge, Logins, Unavailable};
 use crate::signing::Signing;
 pub use allowance::{Rates, Spent};
 use author::Refused;
@@ -125,6 +125,7 @@ impl<A: Ask> Submitter<A> {
             session: &mut session,
             user: None,
             content: None,
+            challenge: None,
         };
         let last_words = match conversation.run(&mut connection, &mut output).await {
             Ok(()) => return connection.close().await,
@@ -158,6 +159,8 @@ struct Conversation<'a, A> {
     /// Who has logged in.
     user: Option<User>,
     content: Option<Incoming>,
+    /// SCRAM: not answered yet.
+    challenge: Option<Box<Challenge>>,
 }
 
 impl<A: Ask> Conversation<'_, A> {
@@ -230,13 +233,31 @@ impl<A: Ask> Conversation<'_, A> {
                 let (from, logins) = (self.source(connection), &submitter.logins);
                 let found = logins.keys(&submitter.owner, &submitter.host, &from, &user);
                 match found.await {
-                    Ok(found) => self.session.keys_found(found, output),
+                    Ok((found, challenge)) => {
+                        self.challenge = Some(challenge);
+                        self.session.keys_found(found, output);
+                    }
                     Err(Unavailable) => self.on_verdict(Err(Refusal::AuthUnavailable), output),
                 }
             }
             Action::Proved(proved) => {
                 let from = self.source(connection);
-                let verdict = submitter.prove(proved, &from).await;
+                let challenge = self.challenge.take();
+                let verdict = submitter.prove(proved, challenge, &from).await;
+                self.on_verdict(verdict, output);
+            }
+            Action::CheckToken(bearer) => {
+                let from = self.source(connection);
+                match submitter.show(bearer, &from).await {
+                    Ok(Ok(user)) => self.on_verdict(Ok(Some(user)), output),
+                    Ok(Err(why)) => self.session.token_refused(&why, output),
+                    Err(refusal) => self.on_verdict(Err(refusal), output),
+                }
+            }
+            Action::CheckCertificate(user) => {
+                let from = self.source(connection);
+                let (tls, user) = (connection.tls(), user.as_deref());
+                let verdict = submitter.certified(tls, user, &from).await;
                 self.on_verdict(verdict, output);
             }
             Action::CheckSender => {
@@ -305,6 +326,9 @@ impl<A: Ask> Conversation<'_, A> {
         let found = found.map_err(|refusal| *refusal);
         self.session.login_verdict(found, output);
         self.user = verdict.ok().flatten();
+        if self.user.is_some() {
+            self.challenge = None;
+        }
     }
 
     fn rates(&self, user: &User) -> (&Rates, u32) {

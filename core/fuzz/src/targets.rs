@@ -469,6 +469,19 @@ pub static TARGETS: &[Target] = &[
         runs: 50_000,
     },
     Target {
+        name: "oauth-token",
+        run: oauth::fuzzing::token,
+        seeds: oauth::fuzzing::tokens,
+        words: &[
+            b"eyJ",
+            b".",
+            b"\"alg\":\"none\"",
+            b"\"keys\":[",
+            b"\"active\":true",
+        ],
+        runs: 20_000,
+    },
+    Target {
         name: "sasl-exchange",
         run: sasl::fuzzing::exchange,
         seeds: sasl::fuzzing::exchanges,
@@ -571,3 +584,13 @@ pub static TARGETS: &[Target] = &[
         runs: 500_000,
     },
 ];
+
+/// What a server may offer beside passwords, without a binding.
+fn offer() -> ::sasl::Offer {
+    ::sasl::Offer {
+        scram: true,
+        binding: None,
+        tokens: true,
+        external: true,
+    }
+}

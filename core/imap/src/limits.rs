@@ -5,6 +5,8 @@
 pub const COMMAND_BYTES_MAX: usize = 64 * 1_024;
 /// Before login: two strings of a login are all that is needed, except for ID.
 pub const COMMAND_BYTES_BEFORE_LOGIN_MAX: usize = 8 * 1_024;
+/// A response inside of AUTHENTICATE: the largest token of OAuth (`sasl::bearer`) in base64, with its CRLF.
+pub const SASL_LINE_BYTES_MAX: usize = 12_288 + 2;
 /// ID, which clients send before login too: the largest lawful one (RFC 2971 §3.3) takes 31.8 kB, and 63.5 kB when every octet
 /// in its quoted strings is escaped. A connection that has not logged in keeps no more than this.
 pub const ID_COMMAND_BYTES_MAX: usize = 64 * 1_024;

@@ -13,7 +13,7 @@ use crate::limits::{DISCARD_BYTES_MAX, LITERALS_MAX, MAILBOX_NAME_BYTES_MAX};
 pub struct Bounds {
     /// One command with its literals, the message of an APPEND left out.
     pub command_bytes_max: usize,
-    /// For ID; not less than `command_bytes_max`.
+    /// For ID and AUTHENTICATE; not less than `command_bytes_max`.
     pub id_bytes_max: usize,
     /// For the message of an APPEND: its largest literal; 0 where APPEND is not allowed. Its lines and other literals stay within
     /// `command_bytes_max`.
@@ -191,7 +191,8 @@ impl Reader {
     /// bound of their own and are not counted with the rest.
     fn bytes_max(&self, held: usize, bounds: Bounds, next: u64) -> u64 {
         let command = &self.input[..held];
-        if is_command(command, b"ID") {
+        // A token of OAuth may be as long, and is the initial response.
+        if is_command(command, b"ID") || is_command(command, b"AUTHENTICATE") {
             return bounds.id_bytes_max as u64;
         }
         let message = match brings_message(command) {

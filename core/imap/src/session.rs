@@ -8,6 +8,7 @@ mod admit;
 mod login;
 mod more;
 
+use sasl::bearer::Bearer;
 use sasl::scram::Proved;
 use sasl::{Exchange, Offer};
 
@@ -15,7 +16,7 @@ use crate::command::{Body, Command};
 use crate::hide::Hidden;
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
-    ID_COMMAND_BYTES_MAX, REPLIES_BYTES_MAX,
+    ID_COMMAND_BYTES_MAX, REPLIES_BYTES_MAX, SASL_LINE_BYTES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
@@ -83,6 +84,19 @@ pub enum Event {
         tag: Box<str>,
         proved: Proved,
     },
+    /// A token of OAuth: call `logged_in`, or `token_refused`, or `login_deferred`.
+    CheckToken {
+        /// The tag that the answer gets.
+        tag: Box<str>,
+        bearer: Bearer,
+    },
+    /// EXTERNAL: whether the client's certificate is this user's. Call `logged_in` or `login_refused`.
+    CheckCertificate {
+        /// The tag that the answer gets.
+        tag: Box<str>,
+        /// `None`: whose it is.
+        user: Option<Vec<u8>>,
+    },
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// COMPRESS: take memory for it and call `compressed` or `compression_refused`.
@@ -103,7 +117,7 @@ enum Expect {
     Command,
     /// The answer to `+` of AUTHENTICATE.
     SaslResponse { tag: Box<str>, exchange: Exchange },
-    /// The caller owes keys.
+    /// The caller owes keys, or a verdict on a token.
     Keys { tag: Box<str>, exchange: Exchange },
     /// DONE, which ends IDLE.
     Done { tag: Box<str> },
@@ -293,6 +307,10 @@ impl Session {
             if out.len() > REPLIES_BYTES_MAX {
                 return Event::Flush;
             }
+            if self.state == State::Logout {
+                // A login was refused once too often while the caller answered.
+                return Event::Close;
+            }
             let event = match &self.expect {
                 Expect::Command => self.next_command(out),
                 Expect::SaslResponse { .. } | Expect::Done { .. } => self.next_line(out),
@@ -353,7 +371,11 @@ impl Session {
 
     /// A line inside of AUTHENTICATE or IDLE.
     fn next_line(&mut self, out: &mut Vec<u8>) -> Option<Event> {
-        let line = match self.reader.line_only(COMMAND_BYTES_BEFORE_LOGIN_MAX) {
+        let bytes_max = match self.expect {
+            Expect::SaslResponse { .. } => SASL_LINE_BYTES_MAX,
+            _ => COMMAND_BYTES_BEFORE_LOGIN_MAX,
+        };
+        let line = match self.reader.line_only(bytes_max) {
             Ok(None) => return Some(Event::Wait),
             Err(_) => return Some(self.bye(out, "Line is too long")),
             Ok(Some(line)) => line,
@@ -364,7 +386,10 @@ impl Session {
             }
             Expect::SaslResponse { tag, exchange } => {
                 // RFC 9051 §6.2.2: a lone * cancels.
-                let response = if line == b"*" {
+                let response = if exchange.is_refused() {
+                    // Whatever it is: the token stays refused.
+                    Some(Vec::new())
+                } else if line == b"*" {
                     None
                 } else {
                     sasl::base64::decode(&line)

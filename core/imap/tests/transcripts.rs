@@ -47,6 +47,8 @@ fn play(text: &str) -> String {
     session.offer(Offer {
         scram: has("scram") || has("bound"),
         binding: has("bound").then_some(Binding([9; 32])),
+        tokens: has("tokens"),
+        external: has("external"),
     });
     let mut really = String::new();
     let mut greeted = false;
@@ -77,6 +79,7 @@ fn found() -> Found {
         salt,
         iterations: 4_096,
         nonce: [7; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -118,6 +121,30 @@ fn answer(session: &mut Session, really: &mut String) {
                 match is_proved {
                     true => session.logged_in(&tag, &mut out),
                     false => _ = session.login_refused(&tag, &mut out),
+                }
+                flush(&mut out, really);
+            }
+            Event::CheckToken { tag, bearer } => {
+                let user = bearer.user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: token {user:?} {}\n", bearer.token);
+                match &bearer.token[..] {
+                    "good" => session.logged_in(&tag, &mut out),
+                    "later" => {
+                        session.login_deferred();
+                        out.extend_from_slice(
+                            format!("{tag} NO [UNAVAILABLE] later\r\n").as_bytes(),
+                        );
+                    }
+                    _ => session.token_refused(&sasl::fuzzing::failure(), &mut out),
+                }
+                flush(&mut out, really);
+            }
+            Event::CheckCertificate { tag, user } => {
+                let user = user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: certificate {user:?}\n");
+                match user.as_deref() {
+                    None | Some("ann") => session.logged_in(&tag, &mut out),
+                    _ => _ = session.login_refused(&tag, &mut out),
                 }
                 flush(&mut out, really);
             }

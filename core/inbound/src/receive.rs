@@ -346,6 +346,8 @@ impl<K: Keeper> Receiver<K> {
                     Action::CheckLogin(_)
                     | Action::FindKeys(_)
                     | Action::Proved(_)
+                    | Action::CheckToken(_)
+                    | Action::CheckCertificate(_)
                     | Action::CheckSender => {
                         unreachable!("`serve` takes no submission port")
                     }

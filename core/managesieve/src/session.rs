@@ -7,6 +7,7 @@ mod login;
 
 use std::sync::Arc;
 
+use sasl::bearer::Bearer;
 use sasl::scram::Proved;
 use sasl::{Credentials, Exchange, Mechanism, Offer};
 
@@ -51,6 +52,10 @@ pub enum Event {
     FindKeys(Vec<u8>),
     /// SCRAM is over: as `LogIn`.
     Proved(Proved),
+    /// A token of OAuth: call `logged_in`, or `token_refused`, or `login_deferred`.
+    CheckToken(Bearer),
+    /// EXTERNAL: whether the client's certificate is this user's, or, with `None`, whose it is: as `LogIn`.
+    CheckCertificate(Option<Vec<u8>>),
     /// OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// A script of so many octets follows: find memory, and call `reserved`. It is needed until `Wait` comes and `holds_script` is false.

@@ -48,6 +48,8 @@ fn play(text: &str) -> String {
     let mut session = Session::new(policy, has("tls"));
     session.offer(Offer {
         scram: has("scram"),
+        tokens: has("tokens"),
+        external: has("external"),
         binding: None,
     });
     let mut really = String::new();
@@ -95,6 +97,7 @@ fn found() -> Found {
         salt,
         iterations: 4_096,
         nonce: [7; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -132,6 +135,23 @@ fn answer(session: &mut Session, really: &mut String) {
                 match is_proved {
                     true => session.logged_in("ann@example.org", &mut out),
                     false => session.login_refused(&mut out),
+                }
+            }
+            Event::CheckToken(bearer) => {
+                let user = bearer.user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: token {user:?} {}\n", bearer.token);
+                match &bearer.token[..] {
+                    "good" => session.logged_in("ann@example.org", &mut out),
+                    "later" => session.login_deferred(Reply::BUSY, &mut out),
+                    _ => session.token_refused(&sasl::fuzzing::failure(), &mut out),
+                }
+            }
+            Event::CheckCertificate(user) => {
+                let user = user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: certificate {user:?}\n");
+                match user.as_deref() {
+                    None | Some("ann") => session.logged_in("ann@example.org", &mut out),
+                    _ => session.login_refused(&mut out),
                 }
             }
             Event::StartTls => {

@@ -5,6 +5,7 @@
 
 mod login;
 
+use sasl::bearer::Bearer;
 use sasl::scram::Proved;
 use sasl::{Credentials, Exchange, Mechanism, Offer};
 
@@ -49,6 +50,10 @@ pub enum Event {
     FindKeys(Vec<u8>),
     /// SCRAM is over: as `LogIn`.
     Proved(Proved),
+    /// A token of OAuth: call `opened`, or `token_refused`, or `login_deferred`.
+    CheckToken(Bearer),
+    /// EXTERNAL: whether the client's certificate is this user's, or, with `None`, whose it is: as `LogIn`.
+    CheckCertificate(Option<Vec<u8>>),
     /// +OK is in `out`: send it, shake hands, call `tls_started`.
     StartTls,
     /// Send the message through `wire`, behind `put_announced`; or write a refusal.

@@ -52,6 +52,8 @@ fn play(text: &str) -> String {
     let mut session = Session::new(policy, has("tls"));
     session.offer(Offer {
         scram: has("scram"),
+        tokens: has("tokens"),
+        external: has("external"),
         binding: None,
     });
     let mut really = String::new();
@@ -92,6 +94,7 @@ fn found() -> Found {
         salt,
         iterations: 4_096,
         nonce: [7; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -136,6 +139,29 @@ fn answer(session: &mut Session, octets: &[u32], really: &mut String) {
                         session.opened(maildrop.unwrap(), &mut out);
                     }
                     false => session.login_refused(&mut out),
+                }
+            }
+            Event::CheckToken(bearer) => {
+                let user = bearer.user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: token {user:?} {}\n", bearer.token);
+                match &bearer.token[..] {
+                    "good" => {
+                        let maildrop = Maildrop::new(UidValidity(1), 0, std::iter::empty());
+                        session.opened(maildrop.unwrap(), &mut out);
+                    }
+                    "later" => session.login_deferred(pop3::Reply::BUSY, &mut out),
+                    _ => session.token_refused(&sasl::fuzzing::failure(), &mut out),
+                }
+            }
+            Event::CheckCertificate(user) => {
+                let user = user.as_deref().map(String::from_utf8_lossy);
+                *really += &format!("D: certificate {user:?}\n");
+                match user.as_deref() {
+                    None | Some("ann") => {
+                        let maildrop = Maildrop::new(UidValidity(1), 0, std::iter::empty());
+                        session.opened(maildrop.unwrap(), &mut out);
+                    }
+                    _ => session.login_refused(&mut out),
                 }
             }
             Event::StartTls => {

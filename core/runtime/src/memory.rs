@@ -303,6 +303,7 @@ impl MemoryConnection {
             cipher: "NONE".into(),
             server_name: name,
             exporter: None,
+            client_certificate: None,
         });
         Ok(())
     }

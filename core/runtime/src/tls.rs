@@ -16,6 +16,8 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
     /// What a login can be bound to (RFC 9266); `None` below TLS 1.3, where it would need more than the version to be safe.
     pub exporter: Option<[u8; 32]>,
+    /// The client's own certificate (DER), which the configuration asked for and has checked; `None`: it has shown none, or we are the client.
+    pub client_certificate: Option<Vec<u8>>,
 }
 
 /// TLS failed, and why; an alert may wait to be sent.
@@ -176,6 +178,10 @@ impl Tls {
             version,
             exporter,
             cipher,
+            client_certificate: match &self.session {
+                Connection::Client(_) => None,
+                Connection::Server(_) => self.certificates().first().map(|one| one.to_vec()),
+            },
             server_name: match &self.session {
                 Connection::Client(_) => self.asked.clone(),
                 Connection::Server(session) => session.server_name().map(str::to_owned),

@@ -1,7 +1,8 @@
 //! A door for `core/fuzz`, no part of the API: whole exchanges with whatever a client sends.
 
+use crate::bearer::{Failure, Status};
 use crate::scram::{Binding, Found, Keys, NONCE_BYTES};
-use crate::{Exchange, Mechanism, Offer, Step, base64};
+use crate::{Exchange, Fault, Mechanism, Offer, Step, base64};
 
 /// The first byte chooses the mechanism and what is offered; the rest are the client's messages, one to a line.
 pub fn exchange(bytes: &[u8]) {
@@ -13,6 +14,8 @@ pub fn exchange(bytes: &[u8]) {
     let offer = Offer {
         scram: true,
         binding,
+        tokens: true,
+        external: true,
     };
     let mut exchange = Exchange::offering(mechanism, offer);
     for message in messages.split(|byte| *byte == b'\n') {
@@ -20,13 +23,39 @@ pub fn exchange(bytes: &[u8]) {
             Step::FindKeys(user) => {
                 assert!(user.len() <= message.len(), "a name is in its message");
                 let step = exchange.keys_found(found());
-                assert!(matches!(step, Step::Challenge(_)), "keys were asked for");
+                let is_answer = matches!(
+                    step,
+                    Step::Challenge(_) | Step::Refused(Fault::Binding | Fault::Downgraded)
+                );
+                assert!(is_answer, "keys were asked for");
             }
             // Without the password no proof fits.
             Step::Proved(proved) => assert_eq!(proved.by, None),
             Step::Challenge(text) => assert!(base64::decode(text.as_bytes()).is_some()),
+            Step::Token(bearer) => {
+                assert!(
+                    bearer.token.len() <= message.len(),
+                    "a token is in its message"
+                );
+                let refused = exchange.token_refused(&failure());
+                assert!(matches!(refused, Step::Challenge(_)), "the reason is sent");
+                let last = exchange.respond(message);
+                assert_eq!(last, Step::Refused(Fault::Token));
+            }
+            Step::External(user) => {
+                assert!(user.is_none_or(|user| user == message), "it is the message");
+            }
             Step::Credentials(_) | Step::Refused(_) => {}
         }
+    }
+}
+
+/// Of a token that is never good.
+pub fn failure() -> Failure {
+    Failure {
+        status: Status::InvalidToken,
+        scope: "mail".to_owned(),
+        configuration: "https://id.example/.well-known/openid-configuration".to_owned(),
     }
 }
 
@@ -40,6 +69,7 @@ pub fn found() -> Found {
             server: [2; 32],
         }],
         nonce: [3; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -57,5 +87,8 @@ pub fn exchanges() -> Vec<Vec<u8>> {
         bound,
         b"\0\0ann\0secret".to_vec(),
         b"\x01ann\nsecret".to_vec(),
+        b"\x04n,a=ann,\x01host=h\x01auth=Bearer abc\x01\x01\n\x01".to_vec(),
+        b"\x05user=ann\x01auth=Bearer abc\x01\x01\n".to_vec(),
+        b"\x06ann".to_vec(),
     ]
 }

@@ -4,10 +4,12 @@
 //! bounded by the line that the protocol accepts; neither a name nor a password is in any `Debug` text.
 //!
 //! Mechanisms: PLAIN (RFC 4616), and LOGIN, which has no RFC and which Outlook and many devices use (draft-murchison-sasl-login). SCRAM, where the password
-//! does not travel, is in `scram.rs`; it is offered where the caller says so (`Offer`), because it needs keys that the caller looks up.
+//! does not travel, is in `scram.rs`; it is offered where the caller says so (`Offer`), because it needs keys that the caller looks up. So are OAUTHBEARER and
+//! XOAUTH2 (`bearer.rs`), and EXTERNAL (RFC 4422 appendix A), where TLS has said who the client is.
 #![forbid(unsafe_code)]
 
 pub mod base64;
+pub mod bearer;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod scram;
@@ -15,6 +17,7 @@ pub mod scram;
 use std::borrow::Cow;
 use std::fmt;
 
+use bearer::{Bearer, Failure};
 use scram::{Binding, Conversation, Found, Next, Proved};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,12 @@ pub enum Mechanism {
     ScramSha256,
     /// The same, bound to the TLS connection.
     ScramSha256Plus,
+    /// RFC 7628.
+    OauthBearer,
+    /// Its vendors' form from before the RFC.
+    XOauth2,
+    /// RFC 4422 appendix A.
+    External,
 }
 
 /// What is offered beside PLAIN and LOGIN on one connection.
@@ -36,6 +45,10 @@ pub struct Offer {
     pub scram: bool,
     /// `None`: there is no TLS, or none that can be bound to.
     pub binding: Option<Binding>,
+    /// OAUTHBEARER and XOAUTH2.
+    pub tokens: bool,
+    /// EXTERNAL: the client has shown a certificate that counts.
+    pub external: bool,
 }
 
 impl Offer {
@@ -45,6 +58,8 @@ impl Offer {
             Mechanism::Plain | Mechanism::Login => true,
             Mechanism::ScramSha256 => self.scram,
             Mechanism::ScramSha256Plus => self.scram && self.binding.is_some(),
+            Mechanism::OauthBearer | Mechanism::XOauth2 => self.tokens,
+            Mechanism::External => self.external,
         };
         Mechanism::ALL.into_iter().filter(offered)
     }
@@ -58,11 +73,14 @@ impl Offer {
 
 impl Mechanism {
     /// In the order in which they are offered.
-    pub const ALL: [Mechanism; 4] = [
+    pub const ALL: [Mechanism; 7] = [
         Mechanism::Plain,
         Mechanism::Login,
         Mechanism::ScramSha256,
         Mechanism::ScramSha256Plus,
+        Mechanism::OauthBearer,
+        Mechanism::XOauth2,
+        Mechanism::External,
     ];
 
     /// As it is registered with IANA.
@@ -72,6 +90,9 @@ impl Mechanism {
             Mechanism::Login => "LOGIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::OauthBearer => "OAUTHBEARER",
+            Mechanism::XOauth2 => "XOAUTH2",
+            Mechanism::External => "EXTERNAL",
         }
     }
 
@@ -109,6 +130,10 @@ pub enum Step {
     Proved(Proved),
     /// The exchange is over: they are to be checked.
     Credentials(Credentials),
+    /// The token is to be checked; one that is not good is answered by `token_refused`.
+    Token(Bearer),
+    /// EXTERNAL: whether the client's certificate is this user's; `None`: whose it is.
+    External(Option<Vec<u8>>),
     /// The exchange is over, without credentials.
     Refused(Fault),
 }
@@ -128,6 +153,8 @@ pub enum Fault {
     Binding,
     /// SCRAM: the client was shown a list of mechanisms without channel binding, which is not the list that we sent.
     Downgraded,
+    /// The token was refused, and the client has been told why.
+    Token,
 }
 
 /// One exchange. At first `challenge` is owed, or `respond` is given the client's initial response.
@@ -138,6 +165,8 @@ pub struct Exchange {
     user: Option<Vec<u8>>,
     /// SCRAM only.
     scram: Option<Box<Conversation>>,
+    /// The client has been told why its token is refused: whatever it answers, the exchange has failed.
+    is_refused: bool,
 }
 
 impl fmt::Debug for Exchange {
@@ -159,10 +188,11 @@ impl Exchange {
             mechanism,
             user: None,
             scram: match mechanism {
-                Mechanism::Plain | Mechanism::Login => None,
                 Mechanism::ScramSha256 => scram(false),
                 Mechanism::ScramSha256Plus => scram(true),
+                _ => None,
             },
+            is_refused: false,
         }
     }
 
@@ -185,15 +215,29 @@ impl Exchange {
 
     /// What was looked up for `FindKeys`. `Refused`: nothing was asked for.
     pub fn keys_found(&mut self, found: Found) -> Step {
-        let challenge = self.scram.as_mut().and_then(|scram| scram.found(found));
-        match challenge {
-            Some(challenge) => said(&challenge),
-            None => Step::Refused(Fault::Malformed),
+        let challenge = self.scram.as_mut().map(|scram| scram.found(found));
+        match challenge.unwrap_or(Err(Fault::Malformed)) {
+            Ok(challenge) => said(&challenge),
+            Err(fault) => Step::Refused(fault),
         }
+    }
+
+    /// The token of `Token` is not good: the client gets the reason, and its answer ends the exchange.
+    pub fn token_refused(&mut self, why: &Failure) -> Step {
+        self.is_refused = true;
+        said(&why.json(self.mechanism))
+    }
+
+    /// Only the client's word that it has understood is awaited.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// A line of the client without its CRLF: base64, or `*`.
     pub fn respond(&mut self, line: &[u8]) -> Step {
+        if self.is_refused {
+            return Step::Refused(Fault::Token);
+        }
         if line == b"*" {
             return Step::Refused(Fault::Cancelled);
         }
@@ -205,6 +249,9 @@ impl Exchange {
 
     /// As `respond`, for a response that the protocol has decoded already.
     pub fn respond_decoded(&mut self, response: Vec<u8>) -> Step {
+        if self.is_refused {
+            return Step::Refused(Fault::Token);
+        }
         if let Some(scram) = &mut self.scram {
             return match scram.respond(&response) {
                 Ok(Next::Find(user)) => Step::FindKeys(user),
@@ -222,6 +269,11 @@ impl Exchange {
                 user,
                 password: response,
             }),
+            (Mechanism::OauthBearer, _) => token(bearer::oauthbearer(&response)),
+            (Mechanism::XOauth2, _) => token(bearer::xoauth2(&response)),
+            // RFC 4422 appendix A.1: an authorization identity, or nothing.
+            (Mechanism::External, _) if response.contains(&0) => Step::Refused(Fault::Malformed),
+            (Mechanism::External, _) => Step::External((!response.is_empty()).then_some(response)),
             (_, _) => plain(&response),
         }
     }
@@ -229,6 +281,13 @@ impl Exchange {
 
 fn said(text: &str) -> Step {
     Step::Challenge(base64::encode(text.as_bytes()).into())
+}
+
+fn token(read: Result<Bearer, Fault>) -> Step {
+    match read {
+        Ok(bearer) => Step::Token(bearer),
+        Err(fault) => Step::Refused(fault),
+    }
 }
 
 /// RFC 4616 §2: authzid NUL authcid NUL passwd.
@@ -321,7 +380,7 @@ mod tests {
         assert_eq!(Offer::default().named("SCRAM-SHA-256"), None);
         let offer = Offer {
             scram: true,
-            binding: None,
+            ..Offer::default()
         };
         assert_eq!(names(offer), ["PLAIN", "LOGIN", "SCRAM-SHA-256"]);
         assert_eq!(offer.named("SCRAM-SHA-256-PLUS"), None);

@@ -10,6 +10,8 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac, pbkdf2};
@@ -81,6 +83,27 @@ pub struct Found {
     pub keys: Vec<Keys>,
     /// Our part of the nonce, fresh for each exchange.
     pub nonce: [u8; NONCE_BYTES],
+    /// What the caller learns of an exchange that does not come to its end.
+    pub fate: Arc<Fate>,
+}
+
+/// How far an exchange has come. The caller keeps it beside the exchange, which may end without a word.
+#[derive(Debug, Default)]
+pub struct Fate {
+    right: AtomicBool,
+    forged: AtomicBool,
+}
+
+impl Fate {
+    /// The client has seen our signature: it knows that its password is right.
+    pub fn is_right(&self) -> bool {
+        self.right.load(Relaxed)
+    }
+
+    /// It was bound to something else than this connection, or the client was shown another list than ours.
+    pub fn is_forged(&self) -> bool {
+        self.forged.load(Relaxed)
+    }
 }
 
 impl fmt::Debug for Found {
@@ -139,6 +162,8 @@ enum At {
 
 /// RFC 5802 §7 client-first-message.
 struct First {
+    /// Refused for this, once the keys were looked up: so the caller has who was meant, and the time is that of any other user.
+    fault: Option<Fault>,
     gs2_header: String,
     bare: String,
     user: String,
@@ -190,11 +215,15 @@ impl Conversation {
         }
     }
 
-    /// The challenge, once the keys were looked up. `None`: they were not asked for.
-    pub fn found(&mut self, found: Found) -> Option<String> {
+    /// The challenge, once the keys were looked up. `Malformed`: they were not asked for.
+    pub fn found(&mut self, found: Found) -> Result<String, Fault> {
         let At::Finding(first) = std::mem::replace(&mut self.at, At::Over) else {
-            return None;
+            return Err(Fault::Malformed);
         };
+        if let Some(fault) = first.fault {
+            found.fate.forged.store(true, Relaxed);
+            return Err(fault);
+        }
         let (nonce, ours) = (&first.nonce, base64::encode(&found.nonce));
         let (salt, iterations) = (base64::encode(&found.salt), found.iterations);
         let server_first = format!("r={nonce}{ours},s={salt},i={iterations}");
@@ -204,21 +233,22 @@ impl Conversation {
             found,
             server_first,
         };
-        Some(said)
+        Ok(said)
     }
 
     fn first(&self, message: &[u8]) -> Result<First, Fault> {
         let text = std::str::from_utf8(message).map_err(|_| Fault::Malformed)?;
         let (flag, rest) = text.split_once(',').ok_or(Fault::Malformed)?;
         let (acting_as, bare) = rest.split_once(',').ok_or(Fault::Malformed)?;
+        let mut fault = None;
         match (flag, self.is_plus) {
             ("n", false) => {}
             // RFC 5802 §6: it could bind, and believes that we cannot. The list that it saw was not ours.
-            ("y", false) if self.offered.is_some() => return Err(Fault::Downgraded),
+            ("y", false) if self.offered.is_some() => fault = Some(Fault::Downgraded),
             ("y", false) => {}
             (flag, true) => match flag.strip_prefix("p=") {
                 Some(BINDING) if self.offered.is_some() => {}
-                Some(_) => return Err(Fault::Binding),
+                Some(_) => fault = Some(Fault::Binding),
                 None => return Err(Fault::Malformed),
             },
             _ => return Err(Fault::Malformed),
@@ -240,6 +270,7 @@ impl Conversation {
             }
         }
         Ok(First {
+            fault,
             gs2_header: format!("{flag},{acting_as},"),
             bare: bare.to_owned(),
             nonce: nonce.to_owned(),
@@ -270,6 +301,7 @@ impl Conversation {
             expected.extend_from_slice(&binding.0);
         }
         if bound.ok_or(Fault::Malformed)? != expected {
+            found.fate.forged.store(true, Relaxed);
             return Err(Fault::Binding);
         }
         let ours = base64::encode(&found.nonce);
@@ -288,6 +320,7 @@ impl Conversation {
                 by = Some(keys.clone());
             }
         }
+        found.fate.right.store(by.is_some(), Relaxed);
         let signature = by.as_ref().map(|keys| mac(&keys.server, said.as_bytes()));
         let user = first.user.clone().into_bytes();
         Ok((Proved { user, by }, signature))
@@ -295,7 +328,7 @@ impl Conversation {
 }
 
 /// RFC 5802 §5.1: `=2C` and `=3D` stand for a comma and an equals sign, and `=` stands for nothing else.
-fn unescaped(name: &str) -> Result<String, Fault> {
+pub(crate) fn unescaped(name: &str) -> Result<String, Fault> {
     let mut pieces = name.split('=');
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {

@@ -4,6 +4,10 @@
 /// 460; the rest is room for parameters we will refuse with a better reply than "line too long".
 pub const COMMAND_LINE_BYTES_MAX: usize = 2_048;
 
+/// A line of a login on a submission port, with its CRLF: RFC 4954 §4 wants room for 12,288 octets of base64, which tokens of OAuth need, and clients
+/// send them as the initial response too.
+pub const AUTH_LINE_BYTES_MAX: usize = 12_288 + 64;
+
 /// A reply line with its CRLF, RFC 5321 §4.5.3.1.5. Every reply we write keeps to it.
 pub const REPLY_LINE_BYTES_MAX: usize = 512;
 
@@ -60,6 +64,7 @@ pub const CONTENT_RESERVE_BYTES: usize = 16 * 1_024;
 
 // The line that RFC 5321 §4.5.3.1.4 asks for, and what the extensions that we offer add to it.
 const _: () = assert!(COMMAND_LINE_BYTES_MAX >= 512 + 460);
+const _: () = assert!(AUTH_LINE_BYTES_MAX > COMMAND_LINE_BYTES_MAX);
 // RFC 5321 §4.5.3.1.8.
 const _: () = assert!(RECIPIENTS_MAX >= 100);
 // RFC 5321 §4.5.3.1.7.

@@ -7,21 +7,25 @@
 
 mod auth;
 mod commands;
+mod line;
 mod transfer;
 mod trust;
 
 use std::sync::Arc;
 
+use sasl::bearer::Bearer;
 use sasl::scram::Proved;
 use sasl::{Credentials, Exchange, Offer};
 
 use crate::command::Rcpt;
 use crate::content::Content;
 use crate::envelope::{ClaimedHello, Envelope, Message, Recipient};
-use crate::limits::{COMMAND_LINE_BYTES_MAX, Limits};
+use crate::limits::Limits;
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Refusal, Reply, write_greeting};
 use crate::xclient::Forwarded;
+
+use line::{Line, find_crlf, split_line};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -71,6 +75,10 @@ pub enum Action<R> {
     FindKeys(Vec<u8>),
     /// SCRAM is over: as `CheckLogin`.
     Proved(Proved),
+    /// A token of OAuth: check it and answer by `login_verdict`, or by `token_refused`.
+    CheckToken(Bearer),
+    /// EXTERNAL: whether the client's certificate is this user's, or, with `None`, whose it is: as `CheckLogin`.
+    CheckCertificate(Option<Vec<u8>>),
     /// On a submission port: look whether the user may send as `Session::sender` and answer by `sender_verdict`.
     CheckSender,
     /// Look up `Session::recipient` and answer by `recipient_verdict`.
@@ -96,7 +104,7 @@ enum State {
     SkipLine,
     /// A response of the client to our challenge comes.
     Auth(Exchange),
-    /// The caller owes keys for SCRAM.
+    /// The caller owes keys for SCRAM, or a verdict on a token.
     Keys(Exchange),
     /// The caller owes a verdict on who this is.
     Login,
@@ -221,7 +229,7 @@ impl<R> Session<R> {
 
     /// Reads `input` up to the next thing that the caller must do. Answers how many bytes are used up and what to do.
     ///
-    /// Bytes not used up come again, with more behind them; there are fewer than `COMMAND_LINE_BYTES_MAX` of them when
+    /// Bytes not used up come again, with more behind them; there are fewer than `COMMAND_LINE_BYTES_MAX` of them (of `AUTH_LINE_BYTES_MAX` in a login) when
     /// the action is `NeedInput`. Stops the process when called while an answer is owed.
     pub fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> (usize, Action<R>) {
         let mut at = 0;
@@ -229,19 +237,21 @@ impl<R> Session<R> {
             // Each turn uses up input, changes to a state that does, or returns.
             let rest = &input[at..];
             match &mut self.state {
-                State::Command | State::Auth(_) => match split_line(rest) {
-                    Line::Whole(line, bytes) => {
-                        at += bytes;
-                        match self.on_line(line, output) {
-                            // RFC 3207 §4.2: what was pipelined behind STARTTLS was not sent under TLS.
-                            Some(Action::StartTls) => return (input.len(), Action::StartTls),
-                            Some(action) => return (at, action),
-                            None => {}
+                State::Command | State::Auth(_) => {
+                    match split_line(rest, self.line_bytes_max(rest)) {
+                        Line::Whole(line, bytes) => {
+                            at += bytes;
+                            match self.on_line(line, output) {
+                                // RFC 3207 §4.2: what was pipelined behind STARTTLS was not sent under TLS.
+                                Some(Action::StartTls) => return (input.len(), Action::StartTls),
+                                Some(action) => return (at, action),
+                                None => {}
+                            }
                         }
+                        Line::Partial => return (at, Action::NeedInput),
+                        Line::TooLong => self.state = State::SkipLine,
                     }
-                    Line::Partial => return (at, Action::NeedInput),
-                    Line::TooLong => self.state = State::SkipLine,
-                },
+                }
                 State::SkipLine => match find_crlf(rest) {
                     Some(end) => {
                         at += end + 2;
@@ -556,33 +566,6 @@ fn greet(config: &Config, output: &mut Vec<u8>) {
         Role::Lmtp => "LMTP",
     };
     write_greeting(output, &config.hostname, protocol);
-}
-
-/// What the input begins with.
-enum Line<'a> {
-    /// Without its CRLF, and how many bytes it had with it.
-    Whole(&'a [u8], usize),
-    /// The end of the line has not come.
-    Partial,
-    /// Longer than `COMMAND_LINE_BYTES_MAX`.
-    TooLong,
-}
-
-/// The first line of the input. Looks at a bounded part of it.
-fn split_line(input: &[u8]) -> Line<'_> {
-    let window = &input[..input.len().min(COMMAND_LINE_BYTES_MAX)];
-    match find_crlf(window) {
-        Some(end) => Line::Whole(&window[..end], end + 2),
-        None if window.len() == COMMAND_LINE_BYTES_MAX => Line::TooLong,
-        None => Line::Partial,
-    }
-}
-
-/// Where the first CRLF is. An LF alone ends nothing: the line that holds one is refused as a whole.
-fn find_crlf(input: &[u8]) -> Option<usize> {
-    memchr::memchr_iter(b'\n', input)
-        .find(|at| *at > 0 && input[at - 1] == b'\r')
-        .map(|at| at - 1)
 }
 
 #[cfg(test)]

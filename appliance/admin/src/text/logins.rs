@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::logins::{AppLine, Ask, AuditLine, AuditVerdict};
+use crate::logins::{AppLine, Ask, AuditLine, AuditVerdict, ProviderLine};
 use crate::table::table;
 
 use super::typed;
@@ -12,6 +12,7 @@ pub fn show(ask: &Ask, value: &Value) -> Result<String, String> {
         Ask::AppList { .. } => apps(&typed::<Vec<AppLine>>(value)?),
         Ask::AuditList { .. } => lines(&typed::<Vec<AuditLine>>(value)?),
         Ask::AuditVerify => verdict(&typed(value)?),
+        Ask::OauthStatus => providers(&typed::<Vec<ProviderLine>>(value)?),
         Ask::Salt { .. } | Ask::AppAdd { .. } | Ask::AppRemove { .. } => "done".into(),
         // For programs alone.
         Ask::Pass { .. } => "done".into(),
@@ -40,6 +41,41 @@ fn apps(apps: &[AppLine]) -> String {
     table(&["name", "for", "made", "last used"], &rows)
 }
 
+fn providers(providers: &[ProviderLine]) -> String {
+    if providers.is_empty() {
+        return "no provider of tokens is set: write [[oauth]] in the settings".into();
+    }
+    let rows: Vec<Vec<String>> = providers
+        .iter()
+        .map(|provider| {
+            let answered = provider.answered_s.map_or("never".to_owned(), |at_s| {
+                plan::date(at_s.max(0).cast_unsigned())
+            });
+            vec![
+                provider.issuer.clone(),
+                provider.by.clone(),
+                provider.keys.to_string(),
+                answered,
+                provider.good.to_string(),
+                provider.refused.to_string(),
+                provider.unavailable.to_string(),
+                provider.error.clone().unwrap_or_else(|| "-".into()),
+            ]
+        })
+        .collect();
+    let head = [
+        "provider",
+        "by",
+        "keys",
+        "answered",
+        "good",
+        "refused",
+        "not checked",
+        "trouble",
+    ];
+    table(&head, &rows)
+}
+
 /// Times stay in seconds, as the audit's files have them: a line of the table can then be looked for in the file.
 fn lines(lines: &[AuditLine]) -> String {
     if lines.is_empty() {
@@ -58,9 +94,10 @@ fn lines(lines: &[AuditLine]) -> String {
                 or_dash(&line.tls),
                 or_dash(&line.user),
                 or_dash(&line.app),
-                match &line.what {
-                    Some(what) => format!("{}: {what}", line.outcome),
-                    None => line.outcome.clone(),
+                match (&line.what, line.more) {
+                    (Some(what), _) => format!("{}: {what}", line.outcome),
+                    (None, Some(more)) => format!("{} ({more} more)", line.outcome),
+                    (None, None) => line.outcome.clone(),
                 },
             ]
         })

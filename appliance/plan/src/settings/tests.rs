@@ -18,6 +18,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[acme.dns]", "acme.dns"),
     ("[login]", "login"),
     ("[ldap]", "ldap"),
+    ("[[oauth]]", "oauth"),
+    ("[client]", "client"),
     ("[inbound]", "inbound"),
     ("[dns]", "dns"),
     ("[admin]", "admin"),

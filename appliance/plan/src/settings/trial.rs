@@ -44,6 +44,8 @@ impl Settings {
                 ..Listen::default()
             },
             tls: Tls::default(),
+            oauth: Vec::new(),
+            client: Client::default(),
             acme: Acme::default(),
             login: Login {
                 plaintext: Plaintext::Loopback,

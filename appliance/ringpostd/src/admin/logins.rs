@@ -53,6 +53,7 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask, caller: &Caller) -> Result<
             let read = move || audit::list(&place, of.as_deref(), count);
             document(&on_a_thread(read).await?)
         }
+        Ask::OauthStatus => document(&admin.tokens().map_or(Vec::new(), |tokens| tokens.lines())),
         Ask::AuditVerify => {
             let place = admin.plan().state.join(audit::PLACE);
             let head = async move |outgoing: Outgoing| {

@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, acl, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, ldap, legs,
-    logins, logs, machine, profile, quarantine, queue, reports, scripts, settings, spam, spool,
-    status, traces, volume, ways,
+    accounts, acl, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, ldap,
+    legs, logins, logs, machine, profile, quarantine, queue, reports, scripts, settings, spam,
+    spool, status, traces, volume, ways,
 };
 use crate::engine::Whose;
 

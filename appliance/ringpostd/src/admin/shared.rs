@@ -26,6 +26,7 @@ use crate::admin::counters::Metrics;
 use crate::admin::held::Certificate;
 use crate::engine::Whose;
 use crate::ldap::Directory;
+use crate::oauth::Oauth;
 use crate::peers::Own;
 use crate::serving::Serving;
 
@@ -67,6 +68,8 @@ struct Shared {
     acme: Option<Arc<Acme>>,
     /// Another directory; `None`: there is none.
     ldap: Option<Arc<Directory>>,
+    /// Providers of tokens; `None`: there are none.
+    tokens: Option<Arc<Oauth>>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
@@ -86,6 +89,7 @@ impl Admin {
         spool: Result<SpoolLane, String>,
         certificate: Arc<dyn Certificate>,
         acme: Option<Arc<Acme>>,
+        tokens: Option<Arc<Oauth>>,
     ) -> Admin {
         let shared = Shared {
             plan: serving.plan.clone(),
@@ -99,6 +103,7 @@ impl Admin {
             certificate,
             acme,
             ldap: serving.ldap.clone(),
+            tokens,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
             front: serving.front.clone(),
@@ -156,6 +161,11 @@ impl Admin {
 
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
+    }
+
+    /// `None`: the settings name no provider of tokens.
+    pub(crate) fn tokens(&self) -> Option<&Oauth> {
+        self.shared.tokens.as_deref()
     }
 
     /// `None`: the settings order no certificate.

@@ -19,6 +19,9 @@ pub(crate) struct Fields {
     /// What was changed, where it is not a login.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+    /// It stands for so many failures of its kind (`share`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]

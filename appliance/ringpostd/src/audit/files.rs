@@ -244,6 +244,16 @@ fn last_end(directory: &Path, line: Option<u64>) -> io::Result<Found> {
     Ok(found)
 }
 
+/// Whether the line of this end is in the files as it was written.
+pub(super) fn have(directory: &Path, head: Head) -> io::Result<bool> {
+    let found = last_end(directory, Some(head.line))?;
+    let kept = End {
+        line: head.line,
+        hash: head.hash,
+    };
+    Ok(found.at_head == Some(kept))
+}
+
 /// The last lines, the newest last.
 pub(crate) fn list(directory: &Path, of: Option<&str>, count: usize) -> io::Result<Vec<AuditLine>> {
     let count = count.clamp(1, LISTED_MAX);

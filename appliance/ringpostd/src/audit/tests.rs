@@ -24,6 +24,7 @@ fn login(number: u32) -> Fields {
         app: None,
         outcome: "granted".into(),
         what: None,
+        more: None,
     }
 }
 
@@ -246,7 +247,7 @@ fn what_waits_is_bounded_and_a_name_is_cut() {
         what: None,
     };
     for _ in 0..WAITING_MAX + 5 {
-        shared.push(fields(&entry));
+        shared.push(fields(&entry), false);
     }
     assert_eq!(shared.lost.load(Relaxed), 5);
     let waiting = shared.waiting();
@@ -260,13 +261,99 @@ fn what_waits_is_bounded_and_a_name_is_cut() {
 #[test]
 fn the_audit_ends_with_all_that_waited() {
     let directory = tempfile::tempdir().expect("a directory");
-    let audit = Audit::begin(directory.path(), &settings(1 << 20), None);
+    let audit = Audit::begin(directory.path(), &settings(1 << 20), Kept::Nothing);
     for number in 0..50 {
-        audit.shared.push(login(number));
+        audit.shared.push(login(number), false);
     }
     audit.finish();
     let head = *audit.shared.head();
     assert_eq!(head.map(|head| head.line), Some(50));
     assert!(verify(directory.path(), head).expect("readable").intact);
     assert_eq!(End::default().line, 0);
+}
+
+/// Someone guesses for weeks; meanwhile a person logs in.
+#[test]
+fn a_flood_of_failures_leaves_the_logins_of_others_and_is_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let audit = Audit::begin(at, &settings(256 << 10), Kept::Nothing);
+    audit.shared.push(login(1), false);
+    const FLOOD: u32 = 50_000;
+    for number in 0..FLOOD {
+        let failed = Fields {
+            outcome: "wrong password".into(),
+            user: Some("ann@example.org".into()),
+            ..login(number)
+        };
+        audit.shared.push(failed, true);
+    }
+    audit.shared.push(login(2), false);
+    audit.finish();
+    assert_eq!(audit.shared.lost.load(Relaxed), 0);
+    let head = *audit.shared.head();
+    let verdict = verify(at, head).expect("readable");
+    assert!(verdict.intact && verdict.first == 1, "{verdict:?}");
+    let lines = list(at, None, 2_000).expect("readable");
+    let of = |outcome: &str| lines.iter().filter(|line| line.outcome == outcome).count();
+    assert_eq!(of("granted"), 2, "both logins are there");
+    let failures = lines.iter().filter(|line| line.outcome != "granted");
+    let all: u64 = failures.map(|line| line.more.unwrap_or(1)).sum();
+    assert_eq!(all, u64::from(FLOOD));
+    assert!(lines.len() < 200, "{}", lines.len());
+}
+
+/// Storage that is too busy to say anything, or that says what it has.
+#[derive(Clone)]
+struct Storage(bool);
+
+impl Ask for Storage {
+    async fn ask<T, F, W>(&self, _work: W) -> Result<T, storage::owner::Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(mailbox::Mailboxes) -> F + Send + 'static,
+    {
+        Err(storage::owner::Busy)
+    }
+
+    async fn ask_outgoing<T, F, W>(&self, _work: W) -> Result<T, storage::owner::Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(storage::outgoing::Outgoing) -> F + Send + 'static,
+    {
+        Err(storage::owner::Busy)
+    }
+
+    fn refuses_mail(&self) -> bool {
+        self.0
+    }
+}
+
+/// A start at which storage is busy: before, its silence was taken for "nothing", and the first save put another end in the place of the one that it has.
+#[test]
+fn storage_that_cannot_say_what_it_remembers_has_not_said_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime");
+    let kept = runtime.block_on(kept_head(Some(&Storage(false))));
+    assert_eq!(kept, Kept::Unknown);
+    assert_eq!(runtime.block_on(kept_head(None::<&Storage>)), Kept::Nothing);
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let (mut files, _) = Files::open(at, &settings(1 << 20), None);
+    files.take(logins(0..10), 0);
+    let head = files.head().expect("ten lines");
+    drop(files);
+    // The lines go on, and the end that storage has is not replaced.
+    let audit = Audit::begin(at, &settings(1 << 20), Kept::Unknown);
+    assert!(!audit.shared.knows_head.load(Relaxed));
+    audit.shared.push(login(10), false);
+    audit.finish();
+    assert!(files::have(at, head).expect("readable"));
+    assert!(verify(at, Some(head)).expect("readable").intact);
+    // Wiped meanwhile: it is not there, and so it stays to be missed.
+    fs::remove_dir_all(at).expect("it is there");
+    fs::create_dir(at).expect("made again");
+    assert!(!files::have(at, head).expect("readable"));
 }

@@ -20,6 +20,43 @@ pub fn for_mail(shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, Misfit> {
     without_client_auth(shown).map(Arc::new)
 }
 
+/// TLS for people's programs: that of `mail`, and a request for the program's certificate where `[client] certificates_from` says whose log in. A program without one goes on as
+/// before; one with another certificate gets an alert of TLS. Strangers' mail has its own configuration, because servers show certificates of any kind.
+pub fn for_people(
+    settings: &plan::oauth::Client,
+    shown: &Arc<Shown>,
+    mail: &Arc<ServerConfig>,
+) -> Result<Arc<ServerConfig>, Misfit> {
+    let Some(path) = &settings.certificates_from else {
+        return Ok(mail.clone());
+    };
+    let told = |why: String| {
+        Misfit::new(format!(
+            "client.certificates_from: {}: {why}",
+            path.display()
+        ))
+    };
+    let pem = fs::read(path).map_err(|error| told(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in parse_chain(&pem).map_err(told)? {
+        roots
+            .add(certificate)
+            .map_err(|error| told(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| told(error.to_string()))?;
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(shown.clone());
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    // A session that is resumed has the certificate of its beginning: a login looks at the dates again.
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()
+        .map_err(|error| Misfit::new(format!("cannot make keys for TLS tickets: {error}")))?;
+    Ok(Arc::new(config))
+}
+
 /// HTTPS for strangers.
 pub fn for_strangers(
     shown: &Arc<Shown>,

@@ -95,7 +95,7 @@ fn receive<K: Keeper + 'static>(
 
 /// What serves a connection of submission. Passwords without TLS are taken from the loopback only, in trial mode.
 pub(super) fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
-    let tls = || Some(serving.tls.clone());
+    let tls = || Some(serving.tls_of_people.clone());
     let settings = |without_tls| Rc::new(submission_settings(serving, without_tls, tls()));
     let (usual, on_loopback) = (settings(false), settings(serving.login_on_loopback));
     let submitter = submitter.clone();
@@ -140,7 +140,7 @@ pub(super) fn submission_settings(
 /// As people reach IMAP.
 pub(super) fn imap_settings(serving: &Serving) -> imap::Settings {
     imap::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
         append_bytes_max: serving.plan.message_bytes_max as usize,
         hide: serving.plan.imap_hide.iter().map(hidden).collect(),
@@ -172,7 +172,7 @@ fn hidden(rule: &plan::imap::Hide) -> imap::Hide {
 /// What serves a connection of POP3.
 pub(super) fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener::Serve {
     let settings = Rc::new(pop3::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
     });
     let fetcher = fetcher.clone();
@@ -185,7 +185,7 @@ pub(super) fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener:
 /// What serves a connection of ManageSieve.
 pub(super) fn edit(serving: &Serving, editor: &Rc<ManageSieve>) -> runtime::listener::Serve {
     let settings = Rc::new(managesieve::Settings {
-        tls: Some(serving.tls.clone()),
+        tls: Some(serving.tls_of_people.clone()),
         login_on_loopback: serving.login_on_loopback,
     });
     let editor = editor.clone();

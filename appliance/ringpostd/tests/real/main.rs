@@ -28,6 +28,7 @@ mod logins;
 mod managesieve;
 mod manual;
 mod metrics;
+mod oauth;
 mod operator;
 mod outage;
 mod pop3;

@@ -75,6 +75,7 @@ impl Door {
             cipher: String::new(),
             server_name: None,
             exporter: None,
+            client_certificate: None,
         };
         let inner = connection;
         Some((session.protocol, Fronted { inner, tls }))

@@ -9,7 +9,8 @@ use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::place::Place;
-use super::{Done, Imap, Source};
+use super::{Done, Imap};
+use crate::login::audit::From as Source;
 
 impl<K: Ask> Imap<K> {
     pub(super) async fn on_acl(

@@ -114,7 +114,7 @@ impl<K: Ask> Imap<K> {
         let account = client
             .account
             .expect("the session admits no account before");
-        let from = super::from(client, connection);
+        let from = super::login::from(client, connection);
         let out = &mut client.out;
         let names = client.session.names();
         let shown = folders::Shown {

@@ -51,6 +51,8 @@ struct Slot {
     at: Time,
     /// Logins that wait.
     pending: u32,
+    /// Challenges that are not answered yet: each may be a guess.
+    open: u32,
 }
 
 /// A login that may go on, after `wait`.
@@ -60,6 +62,22 @@ pub struct Pass {
     key: Option<Key>,
 }
 
+/// A challenge that is not answered yet; its places are free again when it is dropped.
+pub struct Open {
+    shared: Arc<Shared>,
+    keys: [Key; 4],
+}
+
+impl Open {
+    /// It turned out to be an attack.
+    pub fn failed(&self, now: Time) {
+        let mut table = self.shared.table.lock().expect("no holder panics");
+        for key in self.keys {
+            table.count(key, now);
+        }
+    }
+}
+
 /// Too many logins of the source wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutOff;
@@ -67,7 +85,29 @@ pub struct PutOff;
 impl Attempts {
     /// A login from `peer` for `account`, which is any number that stands for the name, whether such an account exists or not.
     pub fn enter(&self, peer: IpAddr, account: u64, now: Time) -> Result<Pass, PutOff> {
+        self.enter_into(&mut self.table(), peer, account, now)
+    }
+
+    /// As `enter`, for a challenge: from now on it counts as a guess, until it is dropped.
+    pub fn challenge(&self, peer: IpAddr, account: u64, now: Time) -> Result<(Pass, Open), PutOff> {
         let mut table = self.table();
+        let pass = self.enter_into(&mut table, peer, account, now)?;
+        let keys = keys_of(peer, account);
+        for key in keys {
+            table.open(key, now);
+        }
+        drop(table);
+        let shared = self.shared.clone();
+        Ok((pass, Open { shared, keys }))
+    }
+
+    fn enter_into(
+        &self,
+        table: &mut Table,
+        peer: IpAddr,
+        account: u64,
+        now: Time,
+    ) -> Result<Pass, PutOff> {
         let (address, network) = (address_of(peer), network_of(peer));
         let pair = Key::Pair(account, network);
         let familiar = table.familiar.get(&(account, network));
@@ -87,7 +127,7 @@ impl Attempts {
         }
         let (mut wait, mut waits_as) = (Duration::ZERO, None);
         for (key, free, wait_max) in limits {
-            let its = wait_of(table.failures(key, now), free, wait_max);
+            let its = wait_of(table.guesses(key, now), free, wait_max);
             if its > wait {
                 (wait, waits_as) = (its, Some(key));
             }
@@ -114,14 +154,7 @@ impl Attempts {
     /// The password was wrong, or there is no such account.
     pub fn failed(&self, peer: IpAddr, account: u64, now: Time) {
         let mut table = self.table();
-        let network = network_of(peer);
-        let keys = [
-            Key::Address(address_of(peer)),
-            Key::Network(network),
-            Key::Account(account),
-            Key::Pair(account, network),
-        ];
-        for key in keys {
+        for key in keys_of(peer, account) {
             table.count(key, now);
         }
     }
@@ -162,20 +195,54 @@ impl Drop for Pass {
     }
 }
 
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut table = self.shared.table.lock().expect("no holder panics");
+        for key in self.keys {
+            // One that made room for others is not there any more, or is another one by now.
+            if let Some(slot) = table.slots.get_mut(&key) {
+                slot.open = slot.open.saturating_sub(1);
+                if (slot.failures, slot.open, slot.pending) == (0, 0, 0) {
+                    table.slots.remove(&key);
+                }
+            }
+        }
+    }
+}
+
 impl Table {
-    fn failures(&self, key: Key, now: Time) -> u32 {
-        self.slots.get(&key).map_or(0, |slot| slot.left(now))
+    /// What failed, and what may fail: an account's own challenges of one network at full weight, and those of a whole source, where people come together in the morning, past
+    /// `OPEN_FREE`.
+    fn guesses(&self, key: Key, now: Time) -> u32 {
+        let Some(slot) = self.slots.get(&key) else {
+            return 0;
+        };
+        let open = match key {
+            Key::Pair(..) => slot.open,
+            _ => slot.open.saturating_sub(OPEN_FREE),
+        };
+        slot.left(now).saturating_add(open).min(FAILURES_MAX)
     }
 
-    fn count(&mut self, key: Key, now: Time) {
+    fn open(&mut self, key: Key, now: Time) {
+        let slot = self.slot(key, now);
+        slot.open = slot.open.saturating_add(1);
+    }
+
+    fn slot(&mut self, key: Key, now: Time) -> &mut Slot {
         if self.slots.len() >= SLOTS_MAX && !self.slots.contains_key(&key) {
             self.make_room(now);
         }
-        let slot = self.slots.entry(key).or_insert(Slot {
+        self.slots.entry(key).or_insert(Slot {
             failures: 0,
             at: now,
             pending: 0,
-        });
+            open: 0,
+        })
+    }
+
+    fn count(&mut self, key: Key, now: Time) {
+        let slot = self.slot(key, now);
         let failures = slot.left(now).saturating_add(1).min(FAILURES_MAX);
         // What is under way to be forgotten goes on to be.
         if slot.left(now) != slot.failures || slot.failures == 0 {
@@ -212,6 +279,16 @@ fn wait_of(failures: u32, free: u32, wait_max: Duration) -> Duration {
     };
     let times = 1u32 << (over / 2).min(16);
     FIRST_WAIT.saturating_mul(times).min(wait_max)
+}
+
+fn keys_of(peer: IpAddr, account: u64) -> [Key; 4] {
+    let network = network_of(peer);
+    [
+        Key::Address(address_of(peer)),
+        Key::Network(network),
+        Key::Account(account),
+        Key::Pair(account, network),
+    ]
 }
 
 /// IPv6: a subscriber has a /64.
@@ -251,6 +328,8 @@ pub const SOURCE_FREE: u32 = 10;
 /// Those of a whole network, and of an account from everywhere.
 pub const NETWORK_FREE: u32 = 50;
 pub const ACCOUNT_FREE: u32 = 50;
+/// Challenges of a source, and of an account from everywhere, that are open at once and cost nothing: an office whose programs start together.
+pub const OPEN_FREE: u32 = 64;
 /// The first wait, and the longest ones.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 pub const SOURCE_WAIT_MAX: Duration = Duration::from_secs(20);
@@ -352,6 +431,34 @@ mod tests {
         // The owner's own phone has an old password: it waits.
         (0..20).for_each(|_| attempts.failed(at("203.0.113.7"), 1, NOW));
         assert!(wait(&attempts, "203.0.113.7", 1, NOW) > Duration::ZERO);
+    }
+
+    /// A challenge is answered when the guesser likes: before, none of them had failed yet.
+    #[test]
+    fn many_challenges_at_once_wait_as_many_guesses_do() {
+        let attempts = Attempts::default();
+        let peer = at("192.0.2.1");
+        let mut held = Vec::new();
+        let mut waits = Vec::new();
+        for _ in 0..SOURCE_FREE + 2 {
+            let (pass, open) = attempts.challenge(peer, 1, NOW).expect("it may go on");
+            waits.push(pass.wait);
+            held.push((pass, open));
+        }
+        let free = SOURCE_FREE as usize;
+        assert!(waits[..free].iter().all(Duration::is_zero), "{waits:?}");
+        assert!(waits[free] > Duration::ZERO && waits[free + 1] > Duration::ZERO);
+        assert!(attempts.challenge(peer, 1, NOW).is_err(), "two wait");
+        // Others behind the same address do not, until they are very many.
+        assert!(wait(&attempts, "192.0.2.1", 2, NOW).is_zero());
+        let many: Vec<_> = (10..10 + u64::from(OPEN_FREE + SOURCE_FREE))
+            .filter_map(|account| attempts.challenge(peer, account, NOW).ok())
+            .collect();
+        assert!(attempts.enter(peer, 2, NOW).is_err(), "two of them wait");
+        // Those that were answered and right leave nothing behind.
+        drop((held, many));
+        assert!(attempts.table().slots.is_empty());
+        assert!(wait(&attempts, "192.0.2.1", 1, NOW).is_zero());
     }
 
     #[test]

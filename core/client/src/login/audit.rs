@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use oauth::Flaw;
+
 /// Where a login comes in; its bit is the scope of app passwords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -71,6 +73,16 @@ pub enum Outcome {
     Disabled,
     /// Not a login: rights were changed, as `Entry::what` says.
     Changed,
+    /// A token of OAuth that is not good.
+    Token(Flaw),
+    /// A good token or certificate, of another account than the client wants.
+    OtherAccount,
+    /// A certificate that names no account, or several, or is not valid now.
+    Certificate,
+    /// SCRAM: it was bound to another connection, or the list of mechanisms was changed on its way.
+    Binding,
+    /// SCRAM: the client has seen that the password is right, and the login did not come to its end.
+    Left,
 }
 
 impl Outcome {
@@ -82,6 +94,20 @@ impl Outcome {
             Outcome::Scope => "app password is for another protocol",
             Outcome::Disabled => "account is disabled",
             Outcome::Changed => "changed",
+            Outcome::Token(flaw) => flaw.name(),
+            Outcome::OtherAccount => "of another account",
+            Outcome::Certificate => "certificate names no account",
+            Outcome::Binding => "bound to another connection",
+            Outcome::Left => "right password, login not completed",
+        }
+    }
+
+    /// It counts against where it comes from: someone may try what is not theirs.
+    pub const fn is_guess(self) -> bool {
+        match self {
+            Outcome::Granted | Outcome::Changed => false,
+            Outcome::Token(flaw) => flaw.is_guess(),
+            _ => true,
         }
     }
 }

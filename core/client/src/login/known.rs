@@ -91,14 +91,40 @@ impl Known {
         };
         Ok(Known {
             account,
-            name,
             is_of_ours,
             mark,
+            ..Known::nameless(name)
+        })
+    }
+
+    /// Stands for a client that gives no name; `name` counts its failures.
+    pub fn nameless(name: String) -> Known {
+        Known {
+            account: None,
+            name,
+            is_of_ours: false,
+            mark: None,
             salt: [0; 16],
             row: ::logins::Row::default(),
             of: [0; 16],
             app_key: None,
-        })
+        }
+    }
+
+    /// Who is meant, without what proves it.
+    pub fn shallow(&self) -> Known {
+        Known {
+            account: self.account.clone(),
+            is_of_ours: self.is_of_ours,
+            mark: self.mark,
+            ..Known::nameless(self.name.clone())
+        }
+    }
+
+    /// The name as the audit may have it: a password that was typed as a name has no place in a file.
+    pub fn audited(&self) -> Option<&str> {
+        let is_name = self.account.is_some() || self.is_of_ours;
+        is_name.then_some(self.name.as_str())
     }
 
     /// Another directory has disabled it: all logins are refused.

@@ -2,13 +2,15 @@
 
 use mail::Address;
 use mailbox::{Account, AccountId};
+use runtime::TlsFacts;
+use sasl::bearer::{Bearer, Failure};
 use sasl::scram::Proved;
 use smtp::{Credentials, Refusal, ReversePath};
 use storage::owner::Ask;
 
 use super::Submitter;
-use crate::login::Unavailable;
 use crate::login::audit::From as Source;
+use crate::login::{Challenge, Unavailable};
 
 /// Who has logged in.
 pub(super) struct User {
@@ -66,9 +68,42 @@ impl<A: Ask> Submitter<A> {
     pub(super) async fn prove(
         &self,
         proved: Proved,
+        challenge: Option<Box<Challenge>>,
         from: &Source,
     ) -> Result<Option<User>, Refusal> {
-        let found = self.logins.proved(&self.owner, &self.host, from, proved);
+        let (owner, host) = (&self.owner, &self.host);
+        let found = self.logins.proved(owner, host, from, proved, challenge);
+        self.user(found.await, from).await
+    }
+
+    /// By a token of OAuth. `Ok(Err)`: it is refused, and the client gets the reason.
+    pub(super) async fn show(
+        &self,
+        bearer: Bearer,
+        from: &Source,
+    ) -> Result<Result<User, Failure>, Refusal> {
+        let found = self.logins.token(&self.owner, &self.host, from, bearer);
+        let found = match found.await {
+            Ok(Ok(account)) => Ok(Some(account)),
+            Ok(Err(why)) => {
+                tracing::info!(peer = %from.peer, "a login was refused");
+                return Ok(Err(why));
+            }
+            Err(unavailable) => Err(unavailable),
+        };
+        let user = self.user(found, from).await?;
+        Ok(Ok(user.expect("there is an account")))
+    }
+
+    /// By the certificate that TLS asked the client for.
+    pub(super) async fn certified(
+        &self,
+        tls: Option<&TlsFacts>,
+        user: Option<&[u8]>,
+        from: &Source,
+    ) -> Result<Option<User>, Refusal> {
+        let (owner, host) = (&self.owner, &self.host);
+        let found = self.logins.certificate(owner, host, from, tls, user);
         self.user(found.await, from).await
     }
 

@@ -40,4 +40,5 @@ mod store;
 mod submission;
 mod subscribe;
 mod teach;
+mod token;
 mod unauthenticate;

@@ -231,6 +231,7 @@ pub fn run_with<F: Future<Output = ()>>(
         }));
         let audited = Arc::new(Mutex::new(Vec::new()));
         let lines = audited.clone();
+        let logins = logins.with_tokens(crate::token::tokens());
         let logins = logins.with_keyring(true).auditing(Arc::new(move |entry| {
             let (from, outcome) = (entry.from, entry.outcome.name());
             let (name, app) = (entry.name.unwrap_or("-"), entry.app.unwrap_or("-"));

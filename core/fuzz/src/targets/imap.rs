@@ -38,6 +38,9 @@ pub const WORDS: &[&[u8]] = &[
     b"a7 LIST (SUBSCRIBED) \"\" (\"*\" \"%\") RETURN (STATUS (MESSAGES))\r\n",
     b"a8 STORE 1 +FLAGS.SILENT ($a \\Deleted)\r\n",
     b"a9 AUTHENTICATE PLAIN AGEAYg==\r\n",
+    b"a9 AUTHENTICATE XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\r\n",
+    b"a9 AUTHENTICATE OAUTHBEARER biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\r\nAQ==\r\n",
+    b"a9 AUTHENTICATE EXTERNAL =\r\n",
     b"ENABLE IMAP4rev2",
     b" (QRESYNC (1 2 3:4 (1 3)))",
     b" (CHANGEDSINCE 9 VANISHED)",
@@ -133,10 +136,7 @@ pub fn session(data: &[u8]) {
 /// The events as text, and the output.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
-    session.offer(sasl::Offer {
-        scram: true,
-        binding: None,
-    });
+    session.offer(super::offer());
     let mut out = Vec::new();
     let mut sent = Vec::new();
     let mut events = Vec::new();
@@ -171,6 +171,21 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                 Event::Proved { tag, proved } => {
                     assert_eq!(proved.by, None);
                     if session.login_refused(tag, &mut out).is_some() {
+                        sent.append(&mut out);
+                        return (events, sent);
+                    }
+                }
+                Event::CheckToken { bearer, .. } if bearer.token == "later" => {
+                    session.login_deferred();
+                }
+                Event::CheckToken { tag, bearer } => match bearer.token.len() % 2 {
+                    0 => session.token_refused(&sasl::fuzzing::failure(), &mut out),
+                    _ => session.logged_in(tag, &mut out),
+                },
+                Event::CheckCertificate { tag, user } => {
+                    if user.is_none() {
+                        session.logged_in(tag, &mut out);
+                    } else if session.login_refused(tag, &mut out).is_some() {
                         sent.append(&mut out);
                         return (events, sent);
                     }

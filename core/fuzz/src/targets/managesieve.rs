@@ -18,6 +18,8 @@ pub const WORDS: &[&[u8]] = &[
     b"{99999999999+}\r\n",
     b"{5}\r\n",
     b"AUTHENTICATE \"PLAIN\" \"AGEAYg==\"\r\n",
+    b"AUTHENTICATE \"XOAUTH2\" \"dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\"\r\n",
+    b"AUTHENTICATE \"OAUTHBEARER\" \"biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\"\r\n\"AQ==\"\r\n",
     b"AUTHENTICATE \"PLAIN\" \"AGEAd3Jvbmc=\"\r\n",
     b"AUTHENTICATE \"LOGIN\"\r\n",
     b"\"YQ==\"\r\n",
@@ -78,6 +80,7 @@ pub fn session(data: &[u8]) {
 /// The events as text, and the output.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
+    session.offer(super::offer());
     let mut out = Vec::new();
     let mut events = Vec::new();
     session.greet(&mut out);
@@ -104,6 +107,10 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                     b"later" => session.login_deferred(Reply::BUSY, &mut out),
                     _ => session.keys_found(sasl::fuzzing::found(), &mut out),
                 },
+                Event::CheckToken(_) => {
+                    session.token_refused(&sasl::fuzzing::failure(), &mut out);
+                }
+                Event::CheckCertificate(_) => session.login_refused(&mut out),
                 Event::Proved(proved) => {
                     assert_eq!(proved.by, None);
                     session.login_refused(&mut out);

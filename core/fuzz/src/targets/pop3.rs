@@ -12,6 +12,9 @@ pub const WORDS: &[&[u8]] = &[
     b"USER u\r\nPASS wrong\r\n",
     b"USER u\r\nPASS later\r\n",
     b"AUTH PLAIN AGEAYg==\r\n",
+    b"AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\r\n",
+    b"AUTH OAUTHBEARER biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\r\nAQ==\r\n",
+    b"AUTH EXTERNAL =\r\n",
     b"AUTH LOGIN\r\nYQ==\r\nYg==\r\n",
     b"AUTH PLAIN\r\n",
     b"*\r\n",
@@ -66,6 +69,7 @@ pub fn session(data: &[u8]) {
 /// not marked, and is found.
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
+    session.offer(super::offer());
     let mut out = Vec::new();
     let mut events = Vec::new();
     session.greet(&mut out);
@@ -96,6 +100,10 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                     b"later" => session.login_deferred(Reply::BUSY, &mut out),
                     _ => session.keys_found(sasl::fuzzing::found(), &mut out),
                 },
+                Event::CheckToken(_) => {
+                    session.token_refused(&sasl::fuzzing::failure(), &mut out);
+                }
+                Event::CheckCertificate(_) => session.login_refused(&mut out),
                 Event::Proved(proved) => {
                     assert_eq!(proved.by, None);
                     session.login_refused(&mut out);

@@ -28,6 +28,9 @@ pub const WORDS: &[&[u8]] = &[
     b"BDAT 18446744073709551615\r\n",
     b"RSET\r\n",
     b"AUTH PLAIN AGEAYg==\r\n",
+    b"AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGFiYwEB\r\n",
+    b"AUTH OAUTHBEARER biwsAWF1dGg9QmVhcmVyIGFiY2QBAQ==\r\nAQ==\r\n",
+    b"AUTH EXTERNAL =\r\n",
     b"AUTH LOGIN\r\n",
     b"YQ==\r\n",
     b"*\r\n",
@@ -150,6 +153,7 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
         messages: Vec::new(),
     };
     let mut session = Session::new(config.clone(), false, &mut outcome.output);
+    session.offer(super::offer());
     if trusted {
         session.trust();
         session.trust_zone();
@@ -181,6 +185,13 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
                 Action::Proved(proved) => {
                     assert_eq!(proved.by, None);
                     session.login_verdict(Ok(false), &mut outcome.output);
+                }
+                Action::CheckToken(bearer) => match bearer.token.len() % 2 {
+                    0 => session.token_refused(&sasl::fuzzing::failure(), &mut outcome.output),
+                    _ => session.login_verdict(Ok(true), &mut outcome.output),
+                },
+                Action::CheckCertificate(user) => {
+                    session.login_verdict(Ok(user.is_none()), &mut outcome.output);
                 }
                 Action::CheckSender => {
                     let verdict = match session.sender().to_string().contains('z') {

@@ -1,5 +1,6 @@
 //! TLS and logins of a session: STARTTLS, AUTHENTICATE, and what the caller's verdict changes (RFC 9051 §6.2).
 
+use sasl::bearer::Failure;
 use sasl::scram::Found;
 use sasl::{Credentials, Exchange, Fault, Mechanism, Offer, Step};
 
@@ -95,6 +96,13 @@ impl Session {
                 user,
                 password,
             }),
+            Step::Token(bearer) => {
+                let named = tag.clone();
+                self.expect = Expect::Keys { tag, exchange };
+                Some(Event::CheckToken { tag: named, bearer })
+            }
+            Step::External(user) => Some(Event::CheckCertificate { tag, user }),
+            Step::Refused(Fault::Token) => self.login_refused(&tag, out),
             Step::Refused(Fault::ActingAs) => {
                 put_reply(
                     out,
@@ -149,6 +157,17 @@ impl Session {
         self.on_step(tag, exchange, step, out);
     }
 
+    /// Answers `Event::CheckToken`: the client gets the reason, and its next line ends the exchange (RFC 7628 §3.2.3).
+    pub fn token_refused(&mut self, why: &Failure, out: &mut Vec<u8>) {
+        let expected = std::mem::replace(&mut self.expect, Expect::Command);
+        let Expect::Keys { tag, mut exchange } = expected else {
+            panic!("no verdict on a token is owed")
+        };
+        let step = exchange.token_refused(why);
+        // A challenge.
+        self.on_step(tag, exchange, step, out);
+    }
+
     /// At `Event::FindKeys`: another server carries the exchange on. The client's first message as it came; what follows is a command again.
     pub fn take_first(&mut self) -> Option<String> {
         match std::mem::replace(&mut self.expect, Expect::Command) {
@@ -157,7 +176,7 @@ impl Session {
         }
     }
 
-    /// Answers `Event::FindKeys` where they cannot be looked up now; the caller writes the reply.
+    /// Answers `Event::FindKeys` where they cannot be looked up now, and `Event::CheckToken` where it cannot be said; the caller writes the reply.
     pub fn login_deferred(&mut self) {
         self.expect = Expect::Command;
     }
@@ -171,6 +190,8 @@ impl Session {
     pub fn logged_in(&mut self, tag: &str, out: &mut Vec<u8>) {
         assert_eq!(self.state, State::NotAuthenticated);
         self.state = State::Authenticated;
+        // A token that is good ends its exchange.
+        self.expect = Expect::Command;
         put_reply(
             out,
             tag,

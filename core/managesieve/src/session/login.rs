@@ -1,5 +1,6 @@
 //! STARTTLS and AUTHENTICATE (RFC 5804 §2.1 and §2.2).
 
+use sasl::bearer::Failure;
 use sasl::scram::Found;
 use sasl::{Exchange, Fault, Offer, Step};
 
@@ -86,7 +87,12 @@ impl Session {
             Step::Proved(proved) => Some(Event::Proved(proved)),
             Step::Credentials(credentials) => Some(Event::LogIn(credentials)),
             Step::Refused(Fault::ActingAs) => self.fail(Reply::ACTING_AS, out),
-            Step::Refused(Fault::Binding | Fault::Downgraded) => {
+            Step::Token(bearer) => {
+                self.expect = Expect::Keys(exchange);
+                Some(Event::CheckToken(bearer))
+            }
+            Step::External(user) => Some(Event::CheckCertificate(user)),
+            Step::Refused(Fault::Binding | Fault::Downgraded | Fault::Token) => {
                 self.fail(Reply::WRONG_PASSWORD, out)
             }
             Step::Refused(Fault::Cancelled) => self.refuse(Reply::CANCELLED, out),
@@ -125,10 +131,23 @@ impl Session {
         self.on_step(exchange, step, out);
     }
 
+    /// Answers `Event::CheckToken`: the client gets the reason, and its next string ends the exchange (RFC 7628 §3.2.3).
+    pub fn token_refused(&mut self, why: &Failure, out: &mut Vec<u8>) {
+        let expected = std::mem::replace(&mut self.expect, Expect::Command);
+        let Expect::Keys(mut exchange) = expected else {
+            panic!("no verdict on a token is owed")
+        };
+        let step = exchange.token_refused(why);
+        // A challenge.
+        self.on_step(exchange, step, out);
+    }
+
     /// The password is right, and these are the scripts of `owner`.
     pub fn logged_in(&mut self, owner: &str, out: &mut Vec<u8>) {
         assert_eq!(self.state, State::Unauthenticated);
         self.state = State::Authenticated;
+        // A token that is good ends its exchange.
+        self.expect = Expect::Command;
         self.owner = owner.to_owned();
         Reply::LOGGED_IN.put(out);
     }

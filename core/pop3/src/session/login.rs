@@ -1,5 +1,6 @@
 //! TLS and logins of a session: STLS, USER and PASS, AUTH, and what the caller's verdict changes.
 
+use sasl::bearer::Failure;
 use sasl::scram::Found;
 use sasl::{Credentials, Exchange, Fault, Offer, Step};
 
@@ -120,7 +121,12 @@ impl Session {
             Step::Proved(proved) => Some(Event::Proved(proved)),
             Step::Credentials(credentials) => Some(Event::LogIn(credentials)),
             Step::Refused(Fault::ActingAs) => self.fail(Reply::ACTING_AS, out),
-            Step::Refused(Fault::Binding | Fault::Downgraded) => {
+            Step::Token(bearer) => {
+                self.expect = Expect::Keys(exchange);
+                Some(Event::CheckToken(bearer))
+            }
+            Step::External(user) => Some(Event::CheckCertificate(user)),
+            Step::Refused(Fault::Binding | Fault::Downgraded | Fault::Token) => {
                 self.fail(Reply::WRONG_PASSWORD, out)
             }
             Step::Refused(Fault::Cancelled) => self.refuse(Reply::CANCELLED, out),
@@ -159,10 +165,23 @@ impl Session {
         self.on_step(exchange, step, out);
     }
 
+    /// Answers `Event::CheckToken`: the client gets the reason, and its next line ends the exchange (RFC 7628 §3.2.3).
+    pub fn token_refused(&mut self, why: &Failure, out: &mut Vec<u8>) {
+        let expected = std::mem::replace(&mut self.expect, Expect::Command);
+        let Expect::Keys(mut exchange) = expected else {
+            panic!("no verdict on a token is owed")
+        };
+        let step = exchange.token_refused(why);
+        // A challenge.
+        self.on_step(exchange, step, out);
+    }
+
     /// The password is right, and this is the maildrop.
     pub fn opened(&mut self, maildrop: Maildrop, out: &mut Vec<u8>) {
         assert_eq!(self.state, State::Authorization);
         self.state = State::Transaction;
+        // A token that is good ends its exchange.
+        self.expect = Expect::Command;
         self.maildrop = Some(maildrop);
         Reply::LOGGED_IN.put(out);
     }

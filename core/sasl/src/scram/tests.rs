@@ -16,6 +16,7 @@ fn found(passwords: &[&str]) -> Found {
         iterations: 4_096,
         keys: keys.collect(),
         nonce: [7; NONCE_BYTES],
+        fate: Default::default(),
     }
 }
 
@@ -23,6 +24,7 @@ fn exchange(mechanism: Mechanism, binding: Option<Binding>) -> Exchange {
     let offer = Offer {
         scram: true,
         binding,
+        ..Offer::default()
     };
     Exchange::offering(mechanism, offer)
 }
@@ -34,8 +36,9 @@ fn run(mut exchange: Exchange, client: &Client, found: Found) -> Step {
         return step;
     };
     assert_eq!(user, b"ann");
-    let Step::Challenge(challenge) = exchange.keys_found(found) else {
-        panic!("a challenge is owed");
+    let challenge = match exchange.keys_found(found) {
+        Step::Challenge(challenge) => challenge,
+        refused => return refused,
     };
     let last = client.last(&challenge).expect("a challenge");
     match exchange.respond(last.as_bytes()) {

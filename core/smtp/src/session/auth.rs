@@ -3,10 +3,11 @@
 //! What must hold: no password is taken where it would travel in clear and that was not allowed; nothing of an exchange outlives it; a client
 //! that guesses is sent away.
 
+use sasl::bearer::Failure;
 use sasl::scram::Found;
 use sasl::{Exchange, Fault, Mechanism, Offer, Step};
 
-use crate::limits::LOGIN_FAILURES_MAX;
+use crate::limits::{AUTH_LINE_BYTES_MAX, COMMAND_LINE_BYTES_MAX, LOGIN_FAILURES_MAX};
 use crate::reply::{Refusal, Reply};
 
 use super::{Action, Service, Session, State};
@@ -101,7 +102,15 @@ impl<R> Session<R> {
             Step::Refused(Fault::Cancelled) => Refusal::AuthCancelled,
             Step::Refused(Fault::Encoding) => Refusal::AuthEncoding,
             Step::Refused(Fault::Malformed) => Refusal::AuthMalformed,
-            Step::Refused(Fault::ActingAs | Fault::Binding | Fault::Downgraded) => {
+            Step::Token(bearer) => {
+                self.state = State::Keys(exchange);
+                return Some(Action::CheckToken(bearer));
+            }
+            Step::External(user) => {
+                self.state = State::Login;
+                return Some(Action::CheckCertificate(user));
+            }
+            Step::Refused(Fault::ActingAs | Fault::Binding | Fault::Downgraded | Fault::Token) => {
                 return self.count_login_failure(output);
             }
         };
@@ -142,7 +151,35 @@ impl<R> Session<R> {
         self.on_step(exchange, step, output);
     }
 
-    /// Answers `CheckLogin`, `Proved`, and `FindKeys` with a refusal: `Ok(true)`, the password is this user's; `Ok(false)`, it is not; `Err`, that could not be said now.
+    /// Answers `CheckToken`: the client gets the reason, and its next line ends the exchange (RFC 7628 §3.2.3).
+    pub fn token_refused(&mut self, why: &Failure, output: &mut Vec<u8>) {
+        let State::Keys(mut exchange) = std::mem::replace(&mut self.state, State::Command) else {
+            panic!("no verdict on a token is owed")
+        };
+        let step = exchange.token_refused(why);
+        // A challenge.
+        self.on_step(exchange, step, output);
+    }
+
+    /// How long the next line may be, by what it begins with: tokens are long, and nothing else of a login is.
+    pub(super) fn line_bytes_max(&self, input: &[u8]) -> usize {
+        let begins = input
+            .first_chunk::<5>()
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH "));
+        let is_token = match &self.state {
+            State::Auth(exchange) => matches!(
+                exchange.mechanism(),
+                Mechanism::OauthBearer | Mechanism::XOauth2
+            ),
+            _ => begins,
+        };
+        match self.is_submission() && !self.logged_in && self.offer.tokens && is_token {
+            true => AUTH_LINE_BYTES_MAX,
+            false => COMMAND_LINE_BYTES_MAX,
+        }
+    }
+
+    /// Answers `CheckLogin`, `CheckCertificate`, `CheckToken`, `Proved`, and `FindKeys` with a refusal: `Ok(true)`, the password is this user's; `Ok(false)`, it is not; `Err`, that could not be said now.
     pub fn login_verdict(&mut self, verdict: Result<bool, Refusal>, output: &mut Vec<u8>) {
         assert!(
             matches!(self.state, State::Login | State::Keys(_)),

@@ -39,6 +39,8 @@ fn converse(input: &[u8]) -> Vec<Message<Route>> {
             | Action::CheckLogin(_)
             | Action::FindKeys(_)
             | Action::Proved(_)
+            | Action::CheckToken(_)
+            | Action::CheckCertificate(_)
             | Action::CheckSender
             | Action::Forwarded(_) => {
                 panic!("not in this conversation")

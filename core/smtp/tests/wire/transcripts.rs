@@ -17,6 +17,7 @@ struct Transcript {
     config: Config,
     trusted: bool,
     scram: bool,
+    tokens: bool,
     zone: bool,
     /// Client bytes up to a handshake or the end.
     flights: Vec<Vec<u8>>,
@@ -82,10 +83,12 @@ fn check(name: &str, transcript: &Transcript) {
 
 fn run(transcript: &Transcript, cut: impl Fn(&'static [u8]) -> Vec<&'static [u8]>) -> World {
     let mut world = World::new(transcript.config.clone());
-    if transcript.scram {
+    if transcript.scram || transcript.tokens {
         world.session.offer(Offer {
-            scram: true,
+            scram: transcript.scram,
             binding: None,
+            tokens: transcript.tokens,
+            external: transcript.tokens,
         });
     }
     if transcript.trusted {
@@ -113,6 +116,7 @@ fn parse(name: &str, text: &str) -> Transcript {
         config: config(Role::Smtp),
         trusted: false,
         scram: false,
+        tokens: false,
         zone: false,
         flights: vec![Vec::new()],
         replies: Vec::new(),
@@ -127,6 +131,7 @@ fn parse(name: &str, text: &str) -> Transcript {
         let flight = transcript.flights.last_mut().unwrap();
         match kind {
             "@ " if rest == "scram yes" => transcript.scram = true,
+            "@ " if rest == "tokens yes" => transcript.tokens = true,
             "@ " if rest == "trusted yes" => transcript.trusted = true,
             "@ " if rest == "zone yes" => transcript.zone = true,
             "@ " => set(&mut transcript.config, rest),
