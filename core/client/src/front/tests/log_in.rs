@@ -116,6 +116,30 @@ fn a_mailbox_that_moved_is_found_where_it_is() {
     }
 }
 
+/// It answers late where a password is guessed, and later with each failure: up to `login::attempts`, and that is no hang.
+#[test]
+fn a_verdict_that_comes_late_is_waited_for() {
+    let wait = crate::login::attempts::SOURCE_WAIT_MAX;
+    for (verdict, answer) in [
+        ("NO [AUTHENTICATIONFAILED] no", REFUSED),
+        ("OK in", "a OK in"),
+    ] {
+        let world = World::new();
+        world.run(Protocol::Imap, async |mut client| {
+            client.greeted().await;
+            client.say(&format!("a LOGIN {ALICE} secret")).await;
+            let mut node = world.called(0).await;
+            node.say("* OK ready").await;
+            node.line().await;
+            SessionHost::on(world.host()).sleep(2 * wait).await;
+            node.say(&format!("a {verdict}")).await;
+            assert_eq!(client.line().await, answer);
+        });
+        assert!(world.nodes.all()[0].state().is_up);
+        assert_eq!(world.nodes.all()[0].failed.load(Relaxed), 0);
+    }
+}
+
 /// Where a storage node that is asked about a login goes silent or ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Point {
