@@ -72,9 +72,13 @@ impl World {
         let entry = |(number, account): (u32, &&str)| {
             ((*account).to_owned(), Sign::Account(AccountId(number)))
         };
+        self.has(index, (1..).zip(accounts).map(entry).collect());
+    }
+
+    fn has(&self, index: usize, addresses: Vec<(String, Sign)>) {
         let draft = Draft {
             domains: vec![("example.org".to_owned(), Rest::default())],
-            addresses: (1..).zip(accounts).map(entry).collect(),
+            addresses,
         };
         let bytes = Bytes::from(draft.encode().expect("small"));
         let table = Recipients::decode(bytes).expect("well-formed");

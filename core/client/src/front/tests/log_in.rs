@@ -140,6 +140,28 @@ fn a_verdict_that_comes_late_is_waited_for() {
     }
 }
 
+/// A route stands before an account in the table, and the account still logs in at its node.
+#[test]
+fn a_name_that_is_more_than_an_account_is_asked_of_the_node_that_has_it() {
+    let world = World::new();
+    world.has(1, vec![("carol@example.org".to_owned(), Sign::Listed)]);
+    world.run(Protocol::Imap, async |mut client| {
+        client.greeted().await;
+        client.say("a LOGIN carol@example.org secret").await;
+        granted(&world, 1).await;
+        assert!(client.line().await.starts_with("a OK "));
+    });
+    // Where another node has the account, that one is asked.
+    world.has(0, vec![(BOB.to_owned(), Sign::Listed)]);
+    world.knows(1, &[BOB]);
+    world.run(Protocol::Imap, async |mut client| {
+        client.greeted().await;
+        client.say(&format!("a LOGIN {BOB} secret")).await;
+        granted(&world, 1).await;
+        assert!(client.line().await.starts_with("a OK "));
+    });
+}
+
 /// Where a storage node that is asked about a login goes silent or ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Point {
