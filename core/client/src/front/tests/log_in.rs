@@ -162,6 +162,78 @@ fn a_name_that_is_more_than_an_account_is_asked_of_the_node_that_has_it() {
     });
 }
 
+/// Every node offers SCRAM.
+fn offers_scram(world: &World) {
+    for node in world.nodes.all() {
+        node.offers(preface::Offered {
+            scram: true,
+            message_bytes_max: 1,
+            sieve: Vec::new(),
+        });
+    }
+}
+
+/// Node 0 as far as its challenge of SCRAM.
+async fn challenged(world: &World, client: &mut Client) -> Lines {
+    let first = base64::encode(format!("n,,n={ALICE},r=nonce").as_bytes());
+    client
+        .say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}"))
+        .await;
+    let mut node = world.called(0).await;
+    node.say("* OK ready").await;
+    node.line().await;
+    node.say("+ Y2hhbGxlbmdl").await;
+    assert_eq!(client.line().await, "+ Y2hhbGxlbmdl");
+    node
+}
+
+/// If the node closed first, it would count as one that fails, by the doing of a client.
+#[test]
+fn a_client_that_dribbles_its_response_is_sent_away_before_the_node_closes() {
+    let world = World::new();
+    offers_scram(&world);
+    world.run(Protocol::Imap, async |mut client| {
+        client.line().await;
+        let node = challenged(&world, &mut client).await;
+        let began = world.host().now();
+        let host = SessionHost::on(world.host());
+        let dribble = async {
+            while client.0.peer.send(b"A").await.is_ok() {
+                host.sleep(Duration::from_secs(20)).await;
+            }
+        };
+        host.within(4 * RESPONSE_MAX, dribble).await;
+        let words = client.0.rest().await;
+        assert_eq!(words, "* BYE Logged out for inactivity\r\n");
+        drop(node);
+        let waited = world.host().now().since_us(began);
+        assert!(
+            waited <= 5 * RESPONSE_MAX.as_micros() as u64,
+            "it ended: {waited}"
+        );
+    });
+    assert!(world.nodes.all()[0].state().is_up);
+    assert_eq!(world.nodes.all()[0].failed.load(Relaxed), 0);
+}
+
+#[test]
+fn a_client_that_gives_up_again_and_again_is_sent_away() {
+    let world = World::new();
+    offers_scram(&world);
+    world.run(Protocol::Imap, async |mut client| {
+        client.line().await;
+        for _ in 0..LOGINS_MAX {
+            let node = challenged(&world, &mut client).await;
+            client.say("*").await;
+            node.say("a BAD cancelled").await;
+            assert_eq!(client.line().await, "a BAD cancelled");
+        }
+        client.say("a LOGIN x y").await;
+        assert_eq!(client.0.rest().await, "* BYE Too many failed logins\r\n");
+    });
+    assert_eq!(world.nodes.all()[0].refused.load(Relaxed), 0);
+}
+
 /// Where a storage node that is asked about a login goes silent or ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Point {
