@@ -1,6 +1,7 @@
 //! A front between a client and storage nodes that follow a script, in memory and on virtual time: each point at which it can break.
 
 mod break_off;
+mod inject;
 mod log_in;
 
 use std::net::SocketAddr;
