@@ -87,8 +87,8 @@ pub async fn pass(
     storage.read_at_most(PASS_BYTES);
     client.deadline(SILENCE_MAX);
     storage.deadline(SILENCE_MAX);
-    // What the client sent behind its login waits for an answer; the beginning of a line waits for its end.
-    let mut owes_answer = up.ends_with(b"\n");
+    // What the client sent behind its login waits for an answer.
+    let mut owes_answer = !up.is_empty();
     let mut at_line = down.ends_with(b"\n") || down.is_empty();
     let (mut down, mut up) = (Way::new(down), Way::new(up));
     let mut is_finished = false;
@@ -129,7 +129,7 @@ pub async fn pass(
                 owes_answer = false;
                 at_line = down.waiting.ends_with(b"\n");
             }
-            Turn::OfClient(Ok(Moved::Received(_))) => owes_answer = up.waiting.ends_with(b"\n"),
+            Turn::OfClient(Ok(Moved::Received(_))) => owes_answer = true,
             Turn::OfStorage(Ok(Moved::Sent)) => storage.deadline(rest_of(is_finished)),
             Turn::OfClient(Ok(Moved::Sent)) => client.deadline(SILENCE_MAX),
             Turn::OfStorage(Ok(Moved::Ended)) => down.has_ended = true,

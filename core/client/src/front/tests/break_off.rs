@@ -115,22 +115,6 @@ fn a_node_that_hangs_in_the_middle_is_given_up_and_an_idle_one_is_not() {
     assert_eq!(world.nodes.all()[0].broken.load(Relaxed), 1);
 }
 
-/// Both wait for the client then, for as long as the node does.
-#[test]
-fn half_a_command_is_owed_no_answer() {
-    let world = World::new();
-    world.run(Protocol::Imap, async |mut client| {
-        let mut node = passed_on(&world, &mut client).await;
-        client.0.peer.send(b"b NO").await.expect("it reads");
-        SessionHost::on(world.host()).sleep(2 * ANSWER_MAX).await;
-        client.say("OP").await;
-        assert_eq!(node.line().await, "b NOOP");
-        node.say("b OK done").await;
-        assert_eq!(client.line().await, "b OK done");
-    });
-    assert_eq!(world.nodes.all()[0].broken.load(Relaxed), 0);
-}
-
 #[test]
 fn a_session_in_which_nothing_is_said_ends() {
     let world = World::new();
