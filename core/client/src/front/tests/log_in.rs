@@ -116,7 +116,7 @@ fn a_mailbox_that_moved_is_found_where_it_is() {
     }
 }
 
-/// It answers late where a password is guessed, and later with each failure: up to `login::attempts`, and that is no hang.
+/// Where a password is guessed it answers late, and later with each failure (`login::attempts`): it does not hang.
 #[test]
 fn a_verdict_that_comes_late_is_waited_for() {
     let wait = crate::login::attempts::SOURCE_WAIT_MAX;
