@@ -99,6 +99,9 @@ pub struct Peers {
     pub key: Option<PathBuf>,
     /// Names of nodes that may hand mail over and fetch the table.
     pub names: Vec<String>,
+    /// Names of fronts, which may pass people on and fetch the table. Apart from `names`: the address of a client is what a front says it is, so passwords can be
+    /// guessed there under any address, and a node that takes mail of strangers must not reach that door.
+    pub fronts: Vec<String>,
     /// Networks that QMQP is taken from without TLS.
     pub networks: Vec<String>,
 }

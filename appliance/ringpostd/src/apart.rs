@@ -249,7 +249,7 @@ impl ZoneDoors {
         };
         match service {
             Service::Recipients => {
-                let tables = self.tables.clone();
+                let (tables, tls) = (self.tables.clone(), self.peers.tables.clone());
                 let serve: Serve = Rc::new(move |connection| {
                     let tables = tables.clone();
                     Box::pin(async move { tables.serve(connection).await })

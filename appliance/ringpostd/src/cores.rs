@@ -463,7 +463,7 @@ fn serve(core: &Core, go: Go) {
             Service::ZoneClient => {
                 let peers = serving.peers.as_ref();
                 let peers = peers.expect("the settings name [peers] where such a door is open");
-                tls = Some(peers.server.clone());
+                tls = Some(peers.fronts.clone());
                 let rooms = front::Rooms {
                     reader: reader.clone(),
                     fetcher: fetcher.clone(),

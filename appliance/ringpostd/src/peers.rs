@@ -28,8 +28,12 @@ use trust::{Dialled, Trust};
 /// Both sides of TLS between nodes.
 #[derive(Clone)]
 pub struct Peers {
-    /// For nodes that come.
+    /// For nodes that come and hand mail over.
     pub server: Arc<ServerConfig>,
+    /// For fronts, which pass people on.
+    pub fronts: Arc<ServerConfig>,
+    /// For both, which fetch the table of recipients.
+    pub tables: Arc<ServerConfig>,
     /// For nodes that are dialled.
     pub client: Arc<ClientConfig>,
     /// Networks that QMQP is taken from without TLS.
@@ -122,29 +126,38 @@ pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
         .with_client_cert_resolver(own.clone());
     // A session that is taken up again would show nothing: each connection proves both sides.
     client.resumption = Resumption::disabled();
-    let names = settings.names.iter().map(|name| {
-        ServerName::try_from(name.clone())
-            .map_err(|_| Misfit::new(format!("peers.names: \"{name}\" is not a host name")))
-    });
-    let verifier = Named {
-        trust,
-        names: names.collect::<Result<_, _>>()?,
+    let names = host_names("names", &settings.names)?;
+    let fronts = host_names("fronts", &settings.fronts)?;
+    let both = [&names[..], &fronts].concat();
+    let lets_in = |names| {
+        let trust = trust.clone();
+        let mut server = ServerConfig::builder()
+            .with_client_cert_verifier(Arc::new(Named { trust, names }))
+            .with_cert_resolver(own.clone());
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+        Arc::new(server)
     };
-    let mut server = ServerConfig::builder()
-        .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(own.clone());
-    server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.send_tls13_tickets = 0;
     let networks = settings.networks.iter().map(|text| {
         text.parse()
             .map_err(|fix| Misfit::new(format!("peers.networks: \"{text}\": {fix}")))
     });
     Ok(Some(Peers {
-        server: Arc::new(server),
+        server: lets_in(names),
+        fronts: lets_in(fronts),
+        tables: lets_in(both),
         client: Arc::new(client),
         networks: networks.collect::<Result<_, _>>()?,
-        own,
+        own: own.clone(),
     }))
+}
+
+fn host_names(key: &str, names: &[String]) -> Result<Vec<ServerName<'static>>, Misfit> {
+    let names = names.iter().map(|name| {
+        ServerName::try_from(name.clone())
+            .map_err(|_| Misfit::new(format!("peers.{key}: \"{name}\" is not a host name")))
+    });
+    names.collect()
 }
 
 fn fits(error: &Error) -> String {
@@ -267,5 +280,64 @@ mod tests {
         assert_eq!(peers.own.chain(), [second]);
         let shown = peers.client.client_auth_cert_resolver.resolve(&[], &[]);
         assert_eq!(shown.expect("one").cert, peers.own.current().cert);
+    }
+
+    /// Whether a node that shows the certificate of `client` is let in by `server`.
+    fn lets_in(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> bool {
+        let name = ServerName::try_from("n1.example.org").expect("a name");
+        let client = rustls::ClientConnection::new(client.clone(), name);
+        let mut client = client.expect("a client");
+        let mut server = rustls::ServerConnection::new(server.clone()).expect("a server");
+        for _ in 0..8 {
+            let mut wire = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut wire).expect("to memory");
+            }
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).expect("from memory");
+                if server.process_new_packets().is_err() {
+                    return false;
+                }
+            }
+            let mut wire = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut wire).expect("to memory");
+            }
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).expect("from memory");
+                client.process_new_packets().expect("the server is right");
+            }
+        }
+        !server.is_handshaking()
+    }
+
+    /// A front says whose address it speaks for: who hands mail over alone may not, and the other way round.
+    #[test]
+    fn each_door_is_for_the_nodes_that_are_named_for_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [certificate, key] = ["n.pem", "n.key"].map(|name| directory.path().join(name));
+        write(&certificate, &key);
+        let named = |names: &[&str], fronts: &[&str]| {
+            let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let settings = plan::zones::Peers {
+                authority: Some(certificate.clone()),
+                certificate: Some(certificate.clone()),
+                key: Some(key.clone()),
+                names: list(names),
+                fronts: list(fronts),
+                ..plan::zones::Peers::default()
+            };
+            let peers = open(&settings).expect("it fits").expect("it is named");
+            let doors = [&peers.server, &peers.fronts, &peers.tables];
+            doors.map(|door| lets_in(door, &peers.client))
+        };
+        let (this, other) = (&["n1.example.org"][..], &["n2.example.org"][..]);
+        assert_eq!(named(this, other), [true, false, true]);
+        assert_eq!(named(other, this), [false, true, true]);
+        assert_eq!(named(&[], this), [false, true, true]);
+        assert_eq!(named(this, &[]), [true, false, true]);
+        assert_eq!(named(other, other), [false, false, false]);
     }
 }

@@ -147,6 +147,7 @@ where
             message_bytes_max: settings.message_bytes_max,
         };
         let mut tongue = Tongue::new(settings.protocol, manner, &mut out);
+        let mut logins = 0;
         loop {
             // until either side ends it
             let login = match tongue.step(&mut out) {
@@ -173,6 +174,11 @@ where
                 Step::LogIn(credentials) => Login::Plain(credentials),
                 Step::Scram { user, first } => Login::Scram { user, first },
             };
+            logins += 1;
+            if logins > LOGINS_MAX {
+                out.extend_from_slice(&last_words(settings.protocol, Why::TooMany));
+                return Ok(out);
+            }
             flush(&mut out, client).await?;
             // Boxed: what a login needs is not held by a connection that waits.
             match Box::pin(self.log_in(client, &mut tongue, login)).await {
@@ -326,25 +332,28 @@ where
         self.no_call(node, NoCall::Fails("its challenges do not end".to_owned()))
     }
 
-    /// The client's next response, and no byte behind it.
+    /// The client's next response, and no byte behind it. Each byte of it would start the wait for the next again: all of it has one end.
     async fn response(
         &self,
         client: &mut (impl Accepted + Duplex),
         tongue: &mut Tongue,
         speech: &Speech,
     ) -> Result<Vec<u8>, ConnectionFault> {
-        loop {
-            // until it is whole, or too long
-            let input = tongue.input();
-            if let Some(bytes) = speech.response(input) {
-                return Ok(input.drain(..bytes).collect());
+        let whole = async {
+            loop {
+                // until it is whole, or too long
+                let input = tongue.input();
+                if let Some(bytes) = speech.response(input) {
+                    return Ok(input.drain(..bytes).collect());
+                }
+                if input.len() > LINE_BYTES_MAX {
+                    return Err(ConnectionFault::Closed);
+                }
+                client.receive(input).await?;
             }
-            if input.len() > LINE_BYTES_MAX {
-                return Err(ConnectionFault::Closed);
-            }
-            self.receive(client, input, silence(speech.protocol))
-                .await?;
-        }
+        };
+        let whole = self.host.within(RESPONSE_MAX, whole).await;
+        whole.unwrap_or(Err(ConnectionFault::TimedOut))
     }
 
     /// From the storage node's OK to the end. `Ok`: the last words, where a line of ours can follow.

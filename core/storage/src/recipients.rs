@@ -239,6 +239,11 @@ impl Recipients {
         }
     }
 
+    /// Whether the address itself, without what takes the rest of its domain, has an entry of any kind.
+    pub fn names(&self, address: &Address) -> bool {
+        self.sign(address).is_some()
+    }
+
     /// Whether it is a group by itself. One that an alias leads to is not asked after anywhere.
     pub fn is_group(&self, address: &Address) -> bool {
         let own = self.sign(address);

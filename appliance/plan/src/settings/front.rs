@@ -127,9 +127,28 @@ mod tests {
     #[test]
     fn a_door_for_fronts_is_for_named_nodes() {
         let door = "[listen]\nzone_client = [\"127.0.0.1:2426\"]\n";
-        let told = parse(&[VOLUME, door, PEERS]).expect_err("no names");
-        assert!(told.contains("peers.names"), "{told}");
-        let names = "names = [\"front1.example.org\"]\n";
-        assert!(parse(&[VOLUME, door, PEERS, names]).is_ok());
+        let fronts = "fronts = [\"front1.example.org\"]\n";
+        assert!(parse(&[VOLUME, door, PEERS, fronts]).is_ok());
+        // A node that hands mail over is no front by that.
+        for names in ["", "names = [\"inbound1.example.org\"]\n"] {
+            let told = parse(&[VOLUME, door, PEERS, names]).expect_err("no fronts");
+            assert!(told.contains("peers.fronts"), "{told}");
+        }
+        let wrong = "fronts = [\"no host name\"]\n";
+        let told = parse(&[VOLUME, door, PEERS, wrong]).expect_err("no host name");
+        assert!(told.contains("peers.fronts"), "{told}");
+    }
+
+    #[test]
+    fn a_front_may_fetch_the_table_and_hands_no_mail_over() {
+        let fronts = "fronts = [\"front1.example.org\"]\n";
+        let table = "[listen]\nrecipients = [\"127.0.0.1:2425\"]\n";
+        assert!(parse(&[VOLUME, table, PEERS, fronts]).is_ok());
+        assert!(parse(&[VOLUME, table, PEERS]).is_err(), "for none");
+        for door in ["zone_lmtp", "zone_smtp", "zone_qmqp"] {
+            let door = format!("[listen]\n{door} = [\"127.0.0.1:2424\"]\n");
+            let told = parse(&[VOLUME, &door, PEERS, fronts]).expect_err("no names");
+            assert!(told.contains("peers.names"), "{told}");
+        }
     }
 }

@@ -87,7 +87,8 @@ impl Settings {
         }
         self.check_front()?;
         let doors = zones.iter().any(|(_, addresses)| !addresses.is_empty());
-        self.check_peers(doors, !listen.zone_qmqp.is_empty())
+        self.check_peers(doors)?;
+        self.check_doors()
     }
 
     fn check_storage_nodes(&self) -> Result<(), String> {
@@ -140,7 +141,24 @@ impl Settings {
         Ok(())
     }
 
-    fn check_peers(&self, doors: bool, qmqp: bool) -> Result<(), String> {
+    /// No door for nodes is open that none of them may come in by.
+    fn check_doors(&self) -> Result<(), String> {
+        let (listen, peers) = (&self.listen, &self.peers);
+        let takes_mail = [&listen.zone_lmtp, &listen.zone_smtp];
+        let takes_mail = takes_mail.iter().any(|addresses| !addresses.is_empty());
+        let qmqp = !listen.zone_qmqp.is_empty();
+        let tables = !listen.recipients.is_empty() && peers.fronts.is_empty();
+        let is_unnamed = peers.names.is_empty() && (!qmqp || peers.networks.is_empty());
+        if is_unnamed && (takes_mail || qmqp || tables) {
+            return Err("peers.names: no node may come in: write the names in the certificates of nodes that may".into());
+        }
+        if !listen.zone_client.is_empty() && peers.fronts.is_empty() {
+            return Err("peers.fronts: no node may pass people on: write the names in the certificates of fronts".into());
+        }
+        Ok(())
+    }
+
+    fn check_peers(&self, doors: bool) -> Result<(), String> {
         let peers = &self.peers;
         let files = [
             ("authority", &peers.authority),
@@ -156,16 +174,19 @@ impl Settings {
                 "peers.{key}: nodes prove themselves to each other by certificates: write the path of a PEM file"
             ));
         }
-        if doors && peers.names.is_empty() && (!qmqp || peers.networks.is_empty()) {
-            return Err("peers.names: no node may come in: write the names in the certificates of nodes that may".into());
-        }
-        if peers.names.len() > PEER_NAMES_MAX || peers.networks.len() > PEER_NAMES_MAX {
+        let counts = [peers.names.len(), peers.fronts.len(), peers.networks.len()];
+        if counts.iter().any(|count| *count > PEER_NAMES_MAX) {
             return Err(format!(
-                "[peers]: write at most {PEER_NAMES_MAX} names and networks"
+                "[peers]: write at most {PEER_NAMES_MAX} names, fronts and networks"
             ));
         }
-        for name in &peers.names {
-            crate::site::check_host("peers.names", name)?;
+        for (key, names) in [
+            ("peers.names", &peers.names),
+            ("peers.fronts", &peers.fronts),
+        ] {
+            for name in names {
+                crate::site::check_host(key, name)?;
+            }
         }
         for text in &peers.networks {
             let network: Result<base::Network, _> = text.parse();

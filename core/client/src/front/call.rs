@@ -8,6 +8,7 @@ use runtime::{Connection, ConnectionFault, Dial, SessionHost};
 use super::limits::*;
 use super::nodes::Node;
 use super::preface::{BANNED, For, Offered, READY, Wanted};
+use crate::limits::SILENCE_GRACE;
 
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,9 @@ pub(super) async fn offered<D: Dial>(caller: &Caller<D>, node: &Node) -> Result<
 }
 
 async fn open<D: Dial>(caller: &Caller<D>, node: &Node) -> Result<Call<D::Connection>, NoCall> {
-    let connection = caller.connect(node.address, &node.name).await?;
+    let mut connection = caller.connect(node.address, &node.name).await?;
+    // `in_time` ends each wait of a login. The deadline of the handshake is shorter than a storage node's wait before it refuses: it would call that a failure.
+    connection.deadline(VERDICT_MAX + SILENCE_GRACE);
     Ok(Call {
         connection,
         input: Vec::new(),

@@ -14,6 +14,8 @@ pub const PREFACE_MAX: Duration = Duration::from_secs(10);
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// … and for submission (RFC 5321 §4.5.3.2.7).
 pub const SILENCE_OF_SENDER_MAX: Duration = Duration::from_secs(300);
+/// A client's response in an exchange, all of it. A storage node waits for it longer: it would end the session for its silence, and count as one that fails.
+pub const RESPONSE_MAX: Duration = Duration::from_secs(45);
 /// A session in which neither side says anything ends. Longer than each protocol's own limit, which the storage node holds the client to.
 pub const SILENCE_MAX: Duration = Duration::from_secs(35 * 60);
 /// A side that takes none of what is sent to it for so long is gone.
@@ -37,6 +39,8 @@ pub const PREFACE_BYTES_MAX: usize = 4 * 1_024;
 pub const LINE_BYTES_MAX: usize = 12_288 + 128;
 /// Lines of a storage node's greeting, capabilities and answers to one command.
 pub const LINES_MAX: usize = 128;
+/// Logins of one client before one is granted: each costs a storage node a handshake, also one that is given up or put off and counts as no failure.
+pub const LOGINS_MAX: usize = 20;
 /// Challenges of one login.
 pub const CHALLENGES_MAX: usize = 8;
 
@@ -47,3 +51,10 @@ pub const OFFER_MAX: Duration = Duration::from_secs(10);
 
 const _: () = assert!(IDLE_SESSION_BYTES < SESSION_BYTES);
 const _: () = assert!(PASS_BYTES >= READ_BYTES_MIN);
+const _: () =
+    assert!(RESPONSE_MAX.as_secs() < crate::imap::limits::SILENCE_BEFORE_LOGIN_MAX.as_secs());
+const _: () =
+    assert!(RESPONSE_MAX.as_secs() < crate::pop3::limits::SILENCE_BEFORE_LOGIN_MAX.as_secs());
+const _: () = assert!(
+    RESPONSE_MAX.as_secs() < crate::managesieve::limits::SILENCE_BEFORE_LOGIN_MAX.as_secs()
+);

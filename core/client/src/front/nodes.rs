@@ -170,8 +170,8 @@ impl Nodes {
         if said.contains(&Holds::Unknown) {
             return Found::Unknown;
         }
-        let working = self.all.iter().position(Node::is_up);
-        Found::Node(working.unwrap_or(0))
+        let working = || self.all.iter().position(Node::is_up);
+        Found::Node(first(Holds::Listed).or_else(working).unwrap_or(0))
     }
 
     /// What clients are offered before it is known who they are: what every node offers that has answered. `None`: none has.

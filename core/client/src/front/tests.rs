@@ -1,6 +1,7 @@
 //! A front between a client and storage nodes that follow a script, in memory and on virtual time: each point at which it can break.
 
 mod break_off;
+mod inject;
 mod log_in;
 
 use std::net::SocketAddr;
@@ -72,9 +73,13 @@ impl World {
         let entry = |(number, account): (u32, &&str)| {
             ((*account).to_owned(), Sign::Account(AccountId(number)))
         };
+        self.has(index, (1..).zip(accounts).map(entry).collect());
+    }
+
+    fn has(&self, index: usize, addresses: Vec<(String, Sign)>) {
         let draft = Draft {
             domains: vec![("example.org".to_owned(), Rest::default())],
-            addresses: (1..).zip(accounts).map(entry).collect(),
+            addresses,
         };
         let bytes = Bytes::from(draft.encode().expect("small"));
         let table = Recipients::decode(bytes).expect("well-formed");

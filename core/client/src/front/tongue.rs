@@ -36,6 +36,8 @@ pub(super) enum Why {
     Silent,
     Stopping,
     Banned,
+    /// It tried to log in too often.
+    TooMany,
     /// The storage node is gone in the middle of a session.
     NodeGone,
 }
@@ -342,6 +344,7 @@ pub(super) fn last_words(protocol: Protocol, why: Why) -> Vec<u8> {
             Why::Banned => {
                 b"* BYE Too many failures from your address, try again later\r\n".to_vec()
             }
+            Why::TooMany => b"* BYE Too many failed logins\r\n".to_vec(),
             Why::NodeGone => {
                 b"* BYE [UNAVAILABLE] The mailbox cannot be reached, connect again\r\n".to_vec()
             }
@@ -349,12 +352,14 @@ pub(super) fn last_words(protocol: Protocol, why: Why) -> Vec<u8> {
         // RFC 1939 §3: a server that gives up a session says nothing.
         Protocol::Pop3 => match why {
             Why::Banned => crate::pop3::BANNED.to_vec(),
+            Why::TooMany => b"-ERR [AUTH] Too many failed logins\r\n".to_vec(),
             Why::Silent | Why::Stopping | Why::NodeGone => Vec::new(),
         },
         Protocol::Sieve => match why {
             Why::Silent => b"BYE \"Closing an idle connection\"\r\n".to_vec(),
             Why::Stopping => b"BYE (TRYLATER) \"Server shutting down\"\r\n".to_vec(),
             Why::Banned => crate::managesieve::BANNED.to_vec(),
+            Why::TooMany => b"BYE \"Too many failed logins\"\r\n".to_vec(),
             Why::NodeGone => {
                 b"BYE (TRYLATER) \"The scripts cannot be reached, connect again\"\r\n".to_vec()
             }
@@ -365,6 +370,7 @@ pub(super) fn last_words(protocol: Protocol, why: Why) -> Vec<u8> {
                 Why::Silent => Refusal::TimedOut,
                 Why::Stopping | Why::NodeGone => Refusal::ShuttingDown,
                 Why::Banned => Refusal::Banned,
+                Why::TooMany => Refusal::TooManyErrors,
             };
             refusal.line().as_bytes().to_vec()
         }

@@ -67,6 +67,8 @@ pub enum Holds {
     Account,
     /// It did when the table was fresh.
     Perhaps,
+    /// It has the address: as an alias or a group, or as a route, behind which there may be an account that the table does not show.
+    Listed,
     Nothing,
     /// There is no table, or none that is fresh enough to say that it does not.
     Unknown,
@@ -190,11 +192,13 @@ impl Table {
             (None, Some(domain)) => Address::from_parts(user, domain),
             (None, None) => None,
         };
-        match address.map(|address| table.find(&address)) {
+        let is_listed = |address: &Address| table.names(address);
+        match address.as_ref().map(|address| table.find(address)) {
             Some(Found::Account(_)) if is_fresh => Holds::Account,
             Some(Found::Account(_)) => Holds::Perhaps,
-            _ if is_fresh => Holds::Nothing,
-            _ => Holds::Unknown,
+            _ if !is_fresh => Holds::Unknown,
+            _ if address.as_ref().is_some_and(is_listed) => Holds::Listed,
+            _ => Holds::Nothing,
         }
     }
 

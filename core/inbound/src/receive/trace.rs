@@ -75,7 +75,9 @@ pub(super) fn put(
         version, cipher, ..
     }) = tls
     {
-        let _ = write!(out, " ({version} {cipher})");
+        // A front has said which version its client has, and no more.
+        let between = if cipher.is_empty() { "" } else { " " };
+        let _ = write!(out, " ({version}{between}{cipher})");
     }
     put(out, &["\r\n\tid ", id]);
     // RFC 5321 §4.4, §7.2: more than one would disclose recipients to each other.
@@ -104,6 +106,37 @@ impl Dates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of a person who came by a front it is known which version of TLS there is.
+    #[test]
+    fn tls_is_named_as_far_as_it_is_known() {
+        for (cipher, named) in [("X", " (TLSv1.3 X)\r\n"), ("", " (TLSv1.3)\r\n")] {
+            let facts = TlsFacts {
+                version: "TLSv1.3",
+                cipher: cipher.to_owned(),
+                server_name: None,
+                exporter: None,
+            };
+            let about = About {
+                hello: "c.example",
+                with: "ESMTPSA",
+                reverse_path: &ReversePath::Null,
+                recipients: &[],
+            };
+            let (mut out, peer) = (Vec::new(), [192, 0, 2, 1].into());
+            put(
+                &mut out,
+                "h.example",
+                &about,
+                peer,
+                Some(&facts),
+                "1",
+                "now",
+            );
+            let out = String::from_utf8(out).expect("text");
+            assert!(out.contains(named), "{out}");
+        }
+    }
 
     #[test]
     fn each_second_has_its_date() {

@@ -23,7 +23,7 @@ const PUT_OFF: &str = "a NO [UNAVAILABLE]";
 fn holds(authority: &Authority, name: &str, account: &str) -> (Home, Daemon) {
     let home = Home::new();
     home.configure(&format!(
-        "zone_client = [\"{}\"]\nrecipients = [\"{}\"]\n[door]\nban = 3\n[[domain]]\nname = \"example.com\"\n{}names = [\"{FRONT}\"]\n",
+        "zone_client = [\"{}\"]\nrecipients = [\"{}\"]\n[door]\nban = 3\n[[domain]]\nname = \"example.com\"\n{}fronts = [\"{FRONT}\"]\n",
         home.at(DOOR),
         home.at(TABLE),
         authority.peers(name),

@@ -116,6 +116,124 @@ fn a_mailbox_that_moved_is_found_where_it_is() {
     }
 }
 
+/// Where a password is guessed it answers late, and later with each failure (`login::attempts`): it does not hang.
+#[test]
+fn a_verdict_that_comes_late_is_waited_for() {
+    let wait = crate::login::attempts::SOURCE_WAIT_MAX;
+    for (verdict, answer) in [
+        ("NO [AUTHENTICATIONFAILED] no", REFUSED),
+        ("OK in", "a OK in"),
+    ] {
+        let world = World::new();
+        world.run(Protocol::Imap, async |mut client| {
+            client.greeted().await;
+            client.say(&format!("a LOGIN {ALICE} secret")).await;
+            let mut node = world.called(0).await;
+            node.say("* OK ready").await;
+            node.line().await;
+            SessionHost::on(world.host()).sleep(2 * wait).await;
+            node.say(&format!("a {verdict}")).await;
+            assert_eq!(client.line().await, answer);
+        });
+        assert!(world.nodes.all()[0].state().is_up);
+        assert_eq!(world.nodes.all()[0].failed.load(Relaxed), 0);
+    }
+}
+
+/// A route stands before an account in the table, and the account still logs in at its node.
+#[test]
+fn a_name_that_is_more_than_an_account_is_asked_of_the_node_that_has_it() {
+    let world = World::new();
+    world.has(1, vec![("carol@example.org".to_owned(), Sign::Listed)]);
+    world.run(Protocol::Imap, async |mut client| {
+        client.greeted().await;
+        client.say("a LOGIN carol@example.org secret").await;
+        granted(&world, 1).await;
+        assert!(client.line().await.starts_with("a OK "));
+    });
+    // Where another node has the account, that one is asked.
+    world.has(0, vec![(BOB.to_owned(), Sign::Listed)]);
+    world.knows(1, &[BOB]);
+    world.run(Protocol::Imap, async |mut client| {
+        client.greeted().await;
+        client.say(&format!("a LOGIN {BOB} secret")).await;
+        granted(&world, 1).await;
+        assert!(client.line().await.starts_with("a OK "));
+    });
+}
+
+/// Every node offers SCRAM.
+fn offers_scram(world: &World) {
+    for node in world.nodes.all() {
+        node.offers(preface::Offered {
+            scram: true,
+            message_bytes_max: 1,
+            sieve: Vec::new(),
+        });
+    }
+}
+
+/// Node 0 as far as its challenge of SCRAM.
+async fn challenged(world: &World, client: &mut Client) -> Lines {
+    let first = base64::encode(format!("n,,n={ALICE},r=nonce").as_bytes());
+    client
+        .say(&format!("a AUTHENTICATE SCRAM-SHA-256 {first}"))
+        .await;
+    let mut node = world.called(0).await;
+    node.say("* OK ready").await;
+    node.line().await;
+    node.say("+ Y2hhbGxlbmdl").await;
+    assert_eq!(client.line().await, "+ Y2hhbGxlbmdl");
+    node
+}
+
+/// If the node closed first, it would count as one that fails, by the doing of a client.
+#[test]
+fn a_client_that_dribbles_its_response_is_sent_away_before_the_node_closes() {
+    let world = World::new();
+    offers_scram(&world);
+    world.run(Protocol::Imap, async |mut client| {
+        client.line().await;
+        let node = challenged(&world, &mut client).await;
+        let began = world.host().now();
+        let host = SessionHost::on(world.host());
+        let dribble = async {
+            while client.0.peer.send(b"A").await.is_ok() {
+                host.sleep(Duration::from_secs(20)).await;
+            }
+        };
+        host.within(4 * RESPONSE_MAX, dribble).await;
+        let words = client.0.rest().await;
+        assert_eq!(words, "* BYE Logged out for inactivity\r\n");
+        drop(node);
+        let waited = world.host().now().since_us(began);
+        assert!(
+            waited <= 5 * RESPONSE_MAX.as_micros() as u64,
+            "it ended: {waited}"
+        );
+    });
+    assert!(world.nodes.all()[0].state().is_up);
+    assert_eq!(world.nodes.all()[0].failed.load(Relaxed), 0);
+}
+
+#[test]
+fn a_client_that_gives_up_again_and_again_is_sent_away() {
+    let world = World::new();
+    offers_scram(&world);
+    world.run(Protocol::Imap, async |mut client| {
+        client.line().await;
+        for _ in 0..LOGINS_MAX {
+            let node = challenged(&world, &mut client).await;
+            client.say("*").await;
+            node.say("a BAD cancelled").await;
+            assert_eq!(client.line().await, "a BAD cancelled");
+        }
+        client.say("a LOGIN x y").await;
+        assert_eq!(client.0.rest().await, "* BYE Too many failed logins\r\n");
+    });
+    assert_eq!(world.nodes.all()[0].refused.load(Relaxed), 0);
+}
+
 /// Where a storage node that is asked about a login goes silent or ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Point {
