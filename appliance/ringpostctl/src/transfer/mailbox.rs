@@ -389,6 +389,11 @@ impl Sink for Mailboxes {
         Ok(self.store(key, '+', added)? && self.store(key, '-', removed)?)
     }
 
+    /// A person may have removed it.
+    fn refills(&self) -> bool {
+        false
+    }
+
     fn finish(&mut self) -> Told<Option<String>> {
         Ok(None)
     }
