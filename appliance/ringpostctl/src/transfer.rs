@@ -6,6 +6,7 @@
 //! Start reading at `run.rs`.
 
 mod csv;
+mod files;
 mod journal;
 mod letter;
 mod limits;

@@ -347,6 +347,7 @@ impl Logins {
     }
 
     /// The account, where the password is a pass for it. It says nothing of the account's own failures, so none is forgotten.
+    /// An account that another directory has disabled is opened, too: mail of people who left is exported.
     fn by_pass(
         &self,
         host: &SessionHost,

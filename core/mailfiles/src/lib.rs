@@ -4,7 +4,7 @@
 //! is the caller's part.
 //!
 //! What must hold: no bytes make it panic; what it holds is bounded by `limits.rs`, whatever a file says of itself; a message that was written comes back as it was,
-//! line ends aside (`wire`).
+//! line ends aside (`wire`), and in mbox without fields that hold flags.
 #![forbid(unsafe_code)]
 
 pub mod limits;

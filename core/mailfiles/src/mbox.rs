@@ -8,6 +8,7 @@ mod header;
 
 use std::io::{self, BufRead, Write};
 
+pub use header::without_status;
 use mail::{Flags, InternalDate};
 
 use crate::limits::{LINE_PIECE_BYTES_MAX, MESSAGE_BYTES_MAX};
@@ -197,7 +198,7 @@ fn unquoted(line: &[u8], quoting: Quoting) -> &[u8] {
     }
 }
 
-/// Writes a message as mboxrd, with LF.
+/// Writes a message as mboxrd, with LF, and with these flags in place of the fields that hold flags.
 pub fn put(
     out: &mut impl Write,
     message: &[u8],
@@ -205,6 +206,9 @@ pub fn put(
     date: InternalDate,
 ) -> io::Result<()> {
     writeln!(out, "From MAILER-DAEMON {}", date::written(date))?;
+    // A sender may have written such fields, too: whoever reads the file would take them for flags.
+    let (message, _) = without_status(message);
+    let message = &*message;
     // At the end of the header: before its first line, a message that begins with a space would become part of these fields.
     let mut is_header = true;
     for line in message.split_inclusive(|byte| *byte == b'\n') {

@@ -83,10 +83,11 @@ impl Mover {
         if self.capabilities.is_empty() {
             let mut found = Vec::new();
             self.command("CAPABILITY", |response| {
+                // Of any number of lines: no more is held than is remembered.
                 found.extend(capabilities(response));
+                found.truncate(CAPABILITIES_MAX);
                 Ok(())
             })?;
-            found.truncate(CAPABILITIES_MAX);
             self.capabilities = found;
         }
         let mut all = self.capabilities.iter();
@@ -296,6 +297,8 @@ fn capabilities(response: &Response) -> Vec<String> {
     match text.get(..13) {
         Some(begin) if begin.eq_ignore_ascii_case("* CAPABILITY ") => text[13..]
             .split_ascii_whitespace()
+            .filter(|word| word.len() <= SHOWN_REPLY_BYTES_MAX)
+            .take(CAPABILITIES_MAX)
             .map(str::to_owned)
             .collect(),
         _ => Vec::new(),

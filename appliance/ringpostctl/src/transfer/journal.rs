@@ -125,6 +125,13 @@ impl Journal {
         self.others.get(&destination).copied()
     }
 
+    /// Links whose message is not at the destination any more count for nothing.
+    pub(crate) fn forget_missing(&mut self, there: &HashSet<u64>) {
+        let is_there = |link: &Link| link.destination.is_none_or(|key| there.contains(&key));
+        self.links.retain(|_, link| is_there(link));
+        self.linked.retain(|key| there.contains(key));
+    }
+
     /// The message is at both ends.
     pub(crate) fn set_link(&mut self, source: u64, link: Link) -> Result<(), Fault> {
         let line = line_of(Some(source), &link);
@@ -296,8 +303,10 @@ impl Place {
         })
     }
 
-    pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        self.directory.join(format!("{}.journal", short(name)))
+    /// Of the folder with these names at both ends.
+    pub(crate) fn folder(&self, source: &str, destination: &str) -> PathBuf {
+        let names = format!("{source}\n{destination}");
+        self.directory.join(format!("{}.journal", short(&names)))
     }
 }
 

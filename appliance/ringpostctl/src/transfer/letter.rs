@@ -30,11 +30,19 @@ pub(crate) struct Letter {
     pub date: InternalDate,
 }
 
-/// Which content a message has: the same for both forms of line ends.
+/// Which content a message has: the same for both forms of line ends, and with or without what an mbox file cannot keep (fields that hold flags, a last line
+/// without its end).
 pub(crate) type Digest = [u8; 16];
 
 pub(crate) fn digest(message: &[u8]) -> Digest {
-    let hash = blake3::hash(&mailfiles::wire(message));
+    let (message, _) = mailfiles::mbox::without_status(message);
+    let message = mailfiles::wire(&message);
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&message);
+    if !message.ends_with(b"\n") {
+        hasher.update(b"\r\n");
+    }
+    let hash = hasher.finalize();
     let mut digest = Digest::default();
     digest.copy_from_slice(&hash.as_bytes()[..16]);
     digest
@@ -80,6 +88,8 @@ pub(crate) trait Sink {
     fn put(&mut self, letter: &Letter) -> Result<Option<u64>, Fault>;
     /// Changes flags. `false`: they cannot be changed here.
     fn change(&mut self, key: u64, added: &Flags, removed: &Flags) -> Result<bool, Fault>;
+    /// A message that is missing here, though it was stored, was lost in a crash or removed by the operator: it is written again. `false`: a person may have removed it.
+    fn refills(&self) -> bool;
     /// The folder is done: what people should hear of it.
     fn finish(&mut self) -> Result<Option<String>, Fault>;
 }
@@ -92,5 +102,13 @@ mod tests {
     fn line_ends_make_no_other_content() {
         assert_eq!(digest(b"a\nb\r\n"), digest(b"a\r\nb\n"));
         assert_ne!(digest(b"a\nb"), digest(b"a\nc"));
+    }
+
+    #[test]
+    fn what_an_mbox_file_changes_makes_no_other_content() {
+        let message = &b"Status: RO\r\nA: 1\r\nX-Status: D\r\n\r\nStatus: text"[..];
+        let kept = &b"A: 1\r\n\r\nStatus: text\r\n"[..];
+        assert_eq!(digest(message), digest(kept));
+        assert_ne!(digest(kept), digest(b"A: 1\r\n\r\n"));
     }
 }

@@ -10,7 +10,7 @@ use mail::{Flags, InternalDate, Keyword, SystemFlags};
 use mua::mover::{Mover, fetched, quoted};
 
 use super::letter::{Digest, Each, Fault, Folder, Letter, Listed, Sink, Source, digest};
-use super::limits::{FOLDERS_MAX, MESSAGES_MAX};
+use super::limits::{FOLDERS_MAX, MESSAGES_MAX, NAME_BYTES_MAX};
 use super::names::{joined, same};
 use super::server::Server;
 
@@ -93,46 +93,24 @@ impl Mailboxes {
         } else {
             ""
         };
-        let mut listed = Vec::new();
+        let mut all = Vec::new();
         self.command(&format!("LIST \"\" \"*\"{more}"), |response| {
-            let values = response.values().unwrap_or_default();
-            if let [
-                _,
-                Value::Atom(word),
-                Value::List(attributes),
-                separator,
-                name,
-                ..,
-            ] = &values[..]
-                && word.eq_ignore_ascii_case("LIST")
-                && let Some(name) = text(name)
-                && listed.len() <= FOLDERS_MAX
+            if let Some(one) = listed(response)?
+                && all.len() <= FOLDERS_MAX
             {
-                let attributes: Vec<String> = attributes.iter().filter_map(text).collect();
-                let separator = match separator {
-                    Value::String(bytes) => bytes.first().map(|byte| char::from(*byte)),
-                    _ => None,
-                };
-                listed.push((attributes, separator, name));
+                all.push(one);
             }
             Ok(())
         })?;
-        let mut separators = listed.iter().filter_map(|(_, separator, _)| *separator);
+        let mut separators = all.iter().filter_map(|one| one.separator);
         self.separator = separators.next_back();
-        self.folders = listed
+        self.folders = all
             .into_iter()
-            .filter(|(attributes, _, _)| {
-                let has = |name: &str| {
-                    attributes
-                        .iter()
-                        .any(|known| known.eq_ignore_ascii_case(name))
-                };
-                !has("\\Noselect") && !has("\\NonExistent")
-            })
-            .map(|(attributes, separator, own_name)| Folder {
-                name: self.our_name(&own_name, separator),
-                own_name,
-                special_use: special_use(&attributes),
+            .filter(|one| one.has_messages)
+            .map(|one| Folder {
+                name: self.our_name(&one.own_name, one.separator),
+                own_name: one.own_name,
+                special_use: one.special_use,
             })
             .collect();
         Ok(())
@@ -411,9 +389,62 @@ impl Sink for Mailboxes {
         Ok(self.store(key, '+', added)? && self.store(key, '-', removed)?)
     }
 
+    /// A person may have removed it.
+    fn refills(&self) -> bool {
+        false
+    }
+
     fn finish(&mut self) -> Told<Option<String>> {
         Ok(None)
     }
+}
+
+/// What is kept of a LIST line.
+#[derive(Debug)]
+struct Named {
+    own_name: String,
+    separator: Option<char>,
+    has_messages: bool,
+    special_use: Option<String>,
+}
+
+/// `None`: it is another response. A name that no server of mail has ends the transfer, or thousands of them would fill the memory.
+fn listed(response: &Response) -> Result<Option<Named>, mua::mover::Fault> {
+    let values = response.values().unwrap_or_default();
+    let [
+        _,
+        Value::Atom(word),
+        Value::List(attributes),
+        separator,
+        name,
+        ..,
+    ] = &values[..]
+    else {
+        return Ok(None);
+    };
+    let Some(own_name) = text(name).filter(|_| word.eq_ignore_ascii_case("LIST")) else {
+        return Ok(None);
+    };
+    if own_name.len() > NAME_BYTES_MAX {
+        return Err(mua::mover::Fault::Refused(format!(
+            "a folder there has a name of more than {NAME_BYTES_MAX} bytes"
+        )));
+    }
+    let attributes: Vec<String> = attributes.iter().filter_map(text).collect();
+    let has = |name: &str| {
+        let mut all = attributes.iter();
+        all.any(|known| known.eq_ignore_ascii_case(name))
+    };
+    let separator = match separator {
+        Value::String(bytes) => bytes.first().map(|byte| char::from(*byte)),
+        _ => None,
+    };
+    Ok(Some(Named {
+        separator,
+        has_messages: !has("\\Noselect") && !has("\\NonExistent"),
+        special_use: special_use(&attributes),
+        own_name,
+    }))
 }
 
 /// What a FETCH line says of a message.
@@ -502,4 +533,31 @@ fn text(value: &Value) -> Option<String> {
 fn now() -> InternalDate {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     InternalDate::utc(now.map_or(0, |now| now.as_secs() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn response(line: &str) -> Response {
+        let mut responses = imap::client::Responses::default();
+        responses.input().extend_from_slice(line.as_bytes());
+        responses.step().expect("whole").expect("whole")
+    }
+
+    #[test]
+    fn of_a_list_line_what_is_needed_is_kept() {
+        let line = "* LIST (\\HasNoChildren \\sent) \".\" INBOX.Sent\r\n";
+        let named = listed(&response(line)).expect("short").expect("a LIST");
+        assert_eq!(
+            (&*named.own_name, named.separator),
+            ("INBOX.Sent", Some('.'))
+        );
+        assert!(named.has_messages && named.special_use.as_deref() == Some("\\sent"));
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        let line = format!("* LIST () \"/\" {long}\r\n");
+        assert!(listed(&response(&line)).is_err());
+        let line = format!("* OK {long}\r\n");
+        assert!(listed(&response(&line)).expect("no LIST").is_none());
+    }
 }

@@ -1,7 +1,7 @@
 //! Maildirs in a directory: Maildir++ (`.Work.2026`) and plain directories (`Work/2026`), as a source and, in the first form, as a destination.
 //!
-//! Symbolic links are not followed. What is written has letters in names that Maildir++ takes for something else as `%` and two hexadecimal digits; a file in the root
-//! says so, and only where it is are such names read back.
+//! Symbolic links are not followed: who imports may read more than who owns the Maildir. What is written has letters in names that Maildir++ takes for something
+//! else as `%` and two hexadecimal digits; a file in the root says so, and only where it is are such names read back.
 
 use std::collections::HashMap;
 use std::fs::{self, DirEntry, File};
@@ -14,9 +14,10 @@ use mail::{Flags, InternalDate};
 use mailfiles::limits::KEYWORDS_BYTES_MAX;
 use mailfiles::maildir::{self, Keywords};
 
+use super::files::{directory, open_regular};
 use super::letter::{Digest, Each, Fault, Folder, Letter, Listed, Sink, Source, digest};
 use super::limits::{FOLDERS_MAX, LEVELS_MAX, MESSAGE_BYTES_MAX, MESSAGES_MAX};
-use super::names::joined;
+use super::names::{has_empty_level, joined};
 
 type Told<T> = Result<T, Fault>;
 
@@ -73,10 +74,11 @@ impl Maildirs {
         self.files.clear();
         for part in ["new", "cur"] {
             let at = self.at.join(part);
-            let entries = match fs::read_dir(&at) {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                entries => entries.map_err(|error| refused(&at, &error))?,
-            };
+            match directory(&at) {
+                Err(error) if error.kind() == ErrorKind::NotFound && part == "new" => continue,
+                is_one => is_one.map_err(|error| refused(&at, &error))?,
+            }
+            let entries = fs::read_dir(&at).map_err(|error| refused(&at, &error))?;
             for entry in entries {
                 let entry = entry.map_err(|error| refused(&at, &error))?;
                 let name = entry.file_name();
@@ -96,9 +98,12 @@ impl Maildirs {
 
     fn open_at(&mut self, at: PathBuf) -> Told<()> {
         self.at = at;
+        if self.at != self.root {
+            directory(&self.at).map_err(|error| refused(&self.at, &error))?;
+        }
         let path = self.at.join(KEYWORDS);
         let mut file = Vec::new();
-        match File::open(&path) {
+        match open_regular(&path) {
             Ok(opened) => {
                 let mut opened = opened.take(KEYWORDS_BYTES_MAX as u64);
                 let read = opened.read_to_end(&mut file);
@@ -125,7 +130,9 @@ impl Maildirs {
 
     fn save_keywords(&self) -> io::Result<()> {
         let part = self.at.join("tmp").join(KEYWORDS);
-        fs::write(&part, self.keywords.encode())?;
+        let mut file = File::create(&part)?;
+        file.write_all(self.keywords.encode().as_bytes())?;
+        file.sync_all()?;
         fs::rename(&part, self.at.join(KEYWORDS))
     }
 
@@ -250,6 +257,9 @@ impl Source for Maildirs {
 
 impl Sink for Maildirs {
     fn open(&mut self, name: &str, _: Option<&str>) -> Told<(u64, String)> {
+        if has_empty_level(name) {
+            return Err(Fault::Refused(format!("`{name}` has an empty level")));
+        }
         let at = match name {
             "INBOX" => self.root.clone(),
             name => self.root.join(format!(".{}", component(name))),
@@ -317,6 +327,10 @@ impl Sink for Maildirs {
         }
     }
 
+    fn refills(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self) -> Told<Option<String>> {
         for at in [self.at.join("cur"), self.at.clone()] {
             let synced = File::open(&at).and_then(|directory| directory.sync_all());
@@ -335,7 +349,7 @@ fn refused(path: &Path, error: &io::Error) -> Fault {
 
 /// Not more than one message may have, and a byte that shows that it has more.
 fn read(path: &Path) -> io::Result<(Vec<u8>, InternalDate)> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let modified = file.metadata()?.modified().unwrap_or(SystemTime::now());
     let mut bytes = Vec::new();
     file.take(MESSAGE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
@@ -382,7 +396,7 @@ fn folder(name: String, root: &Path, below: &Path) -> Folder {
     }
 }
 
-/// Adds the Maildirs below `at`, whose levels are known. Names that are not UTF-8 cannot be opened by name, and are omitted.
+/// Adds the Maildirs below `at`, whose levels are known. Names that are not UTF-8 cannot be opened by name: they are listed, and refused.
 fn walk(
     at: &Path,
     levels: &mut Vec<String>,
@@ -394,9 +408,11 @@ fn walk(
         let entry: DirEntry = entry?;
         let is_directory = entry.file_type()?.is_dir();
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|_| is_directory) else {
+        let name = name.to_string_lossy();
+        if !is_directory {
             continue;
-        };
+        }
+        let name = &*name;
         if ["cur", "new", "tmp"].contains(&name) || found.len() > FOLDERS_MAX {
             continue;
         }
@@ -472,70 +488,4 @@ const MARK: &str = "ringpost-export";
 const GENERATION: &str = "ringpost-generation";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_come_back_and_stay_below_the_root() {
-        for name in [
-            "Work/2026",
-            "v1.0",
-            "100%",
-            "%2E",
-            "..",
-            "Entwürfe & mehr",
-            ".x/.y",
-        ] {
-            let component = component(name);
-            assert!(
-                !component.contains('/') && component.is_ascii(),
-                "{component}"
-            );
-            let decoded = utf7::decode(&component).expect("ours");
-            let levels: Vec<String> = decoded.split('.').map(unescaped).collect();
-            assert_eq!(levels.join("/"), name);
-        }
-    }
-
-    #[test]
-    fn both_layouts_are_found_and_links_are_not_followed() {
-        let root = tempfile::tempdir().expect("a directory");
-        let at = root.path();
-        for folder in [
-            "",
-            ".Work.2026",
-            "Plain/Below",
-            ".NoMaildir",
-            "Plain/.hidden",
-        ] {
-            fs::create_dir_all(at.join(folder).join("new")).expect("ours");
-            if folder != ".NoMaildir" {
-                fs::create_dir_all(at.join(folder).join("cur")).expect("ours");
-            }
-        }
-        std::os::unix::fs::symlink("/", at.join("everything")).expect("ours");
-        std::os::unix::fs::symlink(at, at.join("Plain/again")).expect("ours");
-        let mut maildirs = Maildirs::read(at).expect("a directory");
-        let folders = maildirs.folders().expect("they can be read");
-        let names: Vec<&str> = folders.iter().map(|folder| &*folder.name).collect();
-        assert_eq!(names, ["INBOX", "Work/2026", "Plain/Below"]);
-    }
-
-    #[test]
-    fn files_have_lf_unless_the_message_has_others() {
-        assert_eq!(in_file(b"a\r\nb\r\n"), b"a\nb\n");
-        assert_eq!(in_file(b"a\r\nb"), b"a\nb");
-        for message in [&b"a\r\nb\n"[..], b"a\r\r\nb\r\n"] {
-            assert_eq!(in_file(message), message);
-        }
-    }
-
-    #[test]
-    fn a_directory_of_others_is_not_written_to() {
-        let root = tempfile::tempdir().expect("a directory");
-        fs::write(root.path().join("letter"), "x").expect("ours");
-        assert!(Maildirs::write(root.path()).is_err());
-        let new = root.path().join("new-one");
-        assert!(Maildirs::write(&new).is_ok() && Maildirs::write(&new).is_ok());
-    }
-}
+mod tests;

@@ -11,9 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mail::{Flags, InternalDate};
 use mailfiles::mbox::{self, Quoting, Reader};
 
+use super::files::open_regular;
 use super::letter::{Digest, Each, Fault, Folder, Letter, Listed, Sink, Source, digest};
 use super::limits::{FOLDERS_MAX, LEVELS_MAX, MESSAGE_BYTES_MAX, MESSAGES_MAX};
-use super::names::joined;
+use super::names::{has_empty_level, joined};
 
 type Told<T> = Result<T, Fault>;
 
@@ -37,27 +38,23 @@ struct Index {
 }
 
 impl Index {
-    fn read(path: &Path, quoting: Quoting) -> io::Result<Index> {
-        let mut reader = Reader::new(BufReader::with_capacity(BUFFER, File::open(path)?), quoting);
+    fn read(file: File, quoting: Quoting) -> io::Result<Index> {
+        let mut reader = Reader::new(BufReader::with_capacity(BUFFER, file), quoting);
         let mut index = Index::default();
         while let Some(letter) = reader.next_letter()? {
             if index.keys.len() > MESSAGES_MAX {
                 break;
             }
-            let bytes = match letter.is_too_large {
-                true => MESSAGE_BYTES_MAX + 1,
-                false => letter.message.len() as u64,
-            };
-            let content = match letter.is_too_large {
-                true => digest(&letter.at.to_le_bytes()),
-                false => digest(&letter.message),
-            };
-            index.add(letter.at, bytes, letter.flags, content);
+            index.add(letter.at, letter);
         }
         Ok(index)
     }
 
-    fn add(&mut self, at: u64, bytes: u64, flags: Flags, digest: Digest) -> u64 {
+    fn add(&mut self, at: u64, letter: mbox::Letter) -> u64 {
+        let (bytes, digest) = match letter.is_too_large {
+            true => (MESSAGE_BYTES_MAX + 1, digest(&at.to_le_bytes())),
+            false => (letter.message.len() as u64, digest(&letter.message)),
+        };
         let alike = self.alike.entry(digest).or_default();
         *alike += 1;
         let mut hasher = blake3::Hasher::new();
@@ -69,7 +66,7 @@ impl Index {
             number: self.keys.len() as u64 + 1,
             at,
             bytes,
-            flags,
+            flags: letter.flags,
             digest,
         };
         self.keys.push(key);
@@ -96,6 +93,14 @@ impl Mboxes {
             index: Index::default(),
         })
     }
+
+    /// The open one. What the operator names may be a link; what is found below it may not.
+    fn file(&self) -> io::Result<File> {
+        match self.path == self.root {
+            true => File::open(&self.path),
+            false => open_regular(&self.path),
+        }
+    }
 }
 
 impl Source for Mboxes {
@@ -121,7 +126,7 @@ impl Source for Mboxes {
             true => self.root.clone(),
             false => self.root.join(&folder.own_name),
         };
-        let index = Index::read(&self.path, self.quoting);
+        let index = self.file().and_then(|file| Index::read(file, self.quoting));
         self.index = index.map_err(|error| refused(&self.path, &error))?;
         Ok(1)
     }
@@ -151,7 +156,7 @@ impl Source for Mboxes {
 
     fn fetch(&mut self, keys: &[u64], each: Each<'_>) -> Told<()> {
         let told = |error: io::Error| refused(&self.path, &error);
-        let mut file = BufReader::with_capacity(BUFFER, File::open(&self.path).map_err(told)?);
+        let mut file = BufReader::with_capacity(BUFFER, self.file().map_err(told)?);
         let modified = file.get_ref().metadata().and_then(|about| about.modified());
         let modified = seconds(modified.unwrap_or(UNIX_EPOCH));
         for key in keys {
@@ -229,16 +234,17 @@ impl Written {
             .create(true)
             .open(&self.path)?;
         let length = options.metadata()?.len();
-        // One that is shorter than it was lost messages: another generation is searched for them.
         (self.generation, self.good) = match beside {
             Some((generation, good)) if length >= good => (generation, good),
+            // A power cut took its end, or a person took messages out: what remains is not ours to remove, and may be in no account any more.
+            Some((generation, _)) => (generation, with_empty_line(&self.path, &options, length)?),
             // Not of this second: two may follow each other at once.
-            _ => (nanoseconds(), 0),
+            None => (nanoseconds(), 0),
         };
         options.set_len(self.good)?;
         self.file = Some(options);
         self.save()?;
-        self.index = Index::read(&self.path, Quoting::Mboxrd)?;
+        self.index = Index::read(File::open(&self.path)?, Quoting::Mboxrd)?;
         Ok(())
     }
 
@@ -265,13 +271,18 @@ impl Written {
         let at = self.good;
         self.good += bytes.len() as u64;
         self.save()?;
-        let (count, content) = (letter.message.len() as u64, digest(&letter.message));
-        Ok(self.index.add(at, count, letter.flags.clone(), content))
+        // As the next run reads it, whatever the form of the file changed: its key is the same then.
+        let read = Reader::new(&bytes[..], Quoting::Mboxrd).next_letter()?;
+        let read = read.ok_or_else(|| io::Error::other("a message came to nothing"))?;
+        Ok(self.index.add(at, read))
     }
 }
 
 impl Sink for Written {
     fn open(&mut self, name: &str, _: Option<&str>) -> Told<(u64, String)> {
+        if has_empty_level(name) {
+            return Err(Fault::Refused(format!("`{name}` has an empty level")));
+        }
         let levels: Vec<String> = name.split('/').map(component).collect();
         let path = self.root.join(format!("{}.mbox", levels.join("/")));
         let opened = self.open_at(path);
@@ -304,6 +315,10 @@ impl Sink for Written {
         Ok(false)
     }
 
+    fn refills(&self) -> bool {
+        true
+    }
+
     fn finish(&mut self) -> Told<Option<String>> {
         let synced = self.file.as_ref().map_or(Ok(()), File::sync_all);
         synced.map_err(|error| refused(&self.path, &error))?;
@@ -313,6 +328,19 @@ impl Sink for Written {
 
 fn refused(path: &Path, error: &io::Error) -> Fault {
     Fault::Refused(format!("{}: {error}", path.display()))
+}
+
+/// The length of the file, once it ends in an empty line: what is written next is a message of its own then.
+fn with_empty_line(path: &Path, mut file: &File, length: u64) -> io::Result<u64> {
+    let mut end = Vec::new();
+    let mut read = File::open(path)?;
+    read.seek(SeekFrom::Start(length.saturating_sub(2)))?;
+    read.take(2).read_to_end(&mut end)?;
+    if end.is_empty() || end == b"\n\n" {
+        return Ok(length);
+    }
+    file.write_all(b"\n\n")?;
+    Ok(length + 2)
 }
 
 fn seconds(time: SystemTime) -> i64 {
@@ -348,10 +376,12 @@ fn walk(
     for entry in fs::read_dir(at)? {
         let entry = entry?;
         let (kind, path, name) = (entry.file_type()?, entry.path(), entry.file_name());
-        let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+        // A name that is not UTF-8 cannot be opened by name: it is listed, and refused.
+        let name = name.to_string_lossy();
+        if name.starts_with('.') {
             continue;
-        };
-        levels.push(level(name));
+        }
+        levels.push(level(&name));
         if kind.is_file() && found.len() <= FOLDERS_MAX && begins(&path)? {
             let own_name = path.strip_prefix(root).unwrap_or(&path);
             found.push(Folder {
@@ -370,7 +400,7 @@ fn walk(
 
 fn begins(path: &Path) -> io::Result<bool> {
     let mut begin = Vec::new();
-    File::open(path)?.take(5).read_to_end(&mut begin)?;
+    open_regular(path)?.take(5).read_to_end(&mut begin)?;
     Ok(begin.is_empty() || begin == b"From ")
 }
 
@@ -440,11 +470,32 @@ mod tests {
             (first, 2)
         );
         assert_eq!(fs::read(&path).expect("it is there"), whole);
-        // A power cut took the end.
-        fs::write(&path, &whole[..20]).expect("ours");
-        let (other, _) = Sink::open(&mut written, "Work/a", None).expect("it is ours");
-        let count = Sink::keys(&mut written).expect("known").len();
-        assert_eq!((other == first, count), (false, 0));
+        // A power cut took the end: what remains stays, and what comes now is a message of its own.
+        let cut = whole.len() - 4;
+        fs::write(&path, &whole[..cut]).expect("ours");
+        Sink::open(&mut written, "Work/a", None).expect("it is ours");
+        written.put(&letter("A: 2\r\n\r\n")).expect("room");
+        let now = fs::read(&path).expect("it is there");
+        assert!(now.starts_with(&whole[..cut]));
+        Sink::open(&mut written, "Work/a", None).expect("it is ours");
+        assert_eq!(Sink::keys(&mut written).expect("known").len(), 3);
+        assert_eq!(fs::read(&path).expect("it is there"), now);
+    }
+
+    #[test]
+    fn keys_are_the_same_when_a_file_is_opened_again() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut written = Written::begin(root.path()).expect("made");
+        Sink::open(&mut written, "a", None).expect("new");
+        let texts = [
+            "A: 1\r\n\r\nno end",
+            "Status: RO\r\nA: 2\r\n\r\n",
+            "A: 3\r\n",
+        ];
+        let keys = texts.map(|text| written.put(&letter(text)).expect("room").expect("a key"));
+        let mut written = Written::begin(root.path()).expect("made");
+        Sink::open(&mut written, "a", None).expect("it is ours");
+        assert_eq!(Sink::keys(&mut written).expect("known"), keys);
     }
 
     #[test]
@@ -484,5 +535,16 @@ mod tests {
             assert!(!component.starts_with('.') && !component.contains('/'));
             assert_eq!(unescaped(&component), name);
         }
+        let root = tempfile::tempdir().expect("a directory");
+        let mut written = Written::begin(&root.path().join("below")).expect("made");
+        let outside = format!("{}/outside", root.path().display());
+        for name in [&*outside, "", "a//b"] {
+            let refused = Sink::open(&mut written, name, None);
+            assert!(
+                matches!(refused, Err(Fault::Refused(_))),
+                "{name}: {refused:?}"
+            );
+        }
+        assert!(!root.path().join("outside.mbox").exists());
     }
 }

@@ -88,6 +88,11 @@ pub(crate) fn same(one: &str, other: &str) -> bool {
     one == other || (one.eq_ignore_ascii_case("INBOX") && other.eq_ignore_ascii_case("INBOX"))
 }
 
+/// No folder has such a name; as a path it leads elsewhere.
+pub(crate) fn has_empty_level(name: &str) -> bool {
+    name.split('/').any(str::is_empty)
+}
+
 /// The name of a folder from its levels. A level that has our separator in it gets another letter there, as no name of ours may have it.
 pub(crate) fn joined<'l>(levels: impl Iterator<Item = &'l str>) -> String {
     let is_foreign = |letter: char| letter == '/' || letter.is_control();

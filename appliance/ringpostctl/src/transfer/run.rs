@@ -30,7 +30,7 @@ pub(crate) struct Ends<'a> {
 struct Tried {
     /// Messages that are given up, and why.
     failed: BTreeMap<u64, String>,
-    /// How often the source broke off at a message.
+    /// How often an end broke off at a message.
     breaks: HashMap<u64, u32>,
     /// Messages of the source in the last try, and how many of them are at the destination.
     keys: Vec<u64>,
@@ -85,7 +85,7 @@ pub(crate) fn run(
         let mut there = String::new();
         loop {
             // until the folder is done or refused, or patience ends
-            let before = tried.brought + tried.failed.len() as u64;
+            let before = tried.brought + tried.found;
             let done = both(&mut open, source, sink).and_then(|(from, to)| {
                 let mut ends = Open {
                     from: &mut **from,
@@ -104,7 +104,8 @@ pub(crate) fn run(
                 Fault::Stop(why) => return Err(why),
                 fault @ Fault::Away(_) => {
                     open = None;
-                    if tried.brought + tried.failed.len() as u64 > before {
+                    // What is given up is no progress: an end may break off at each message.
+                    if tried.brought + tried.found > before {
                         patience = Patience::default();
                     }
                     if let Err(why) = patience.wait(fault, progress, pause) {
@@ -183,8 +184,12 @@ fn one(
     let (target, special_use) = map.target(folder);
     let (sink, name) = ends.to.open(&target, special_use)?;
     *there = name;
-    let path = place.folder(&folder.own_name);
+    // By both names: folders of some servers have the same generation.
+    let path = place.folder(&folder.own_name, &target);
     let mut journal = Journal::open(&path, &folder.own_name, (source, sink))?;
+    if ends.to.refills() {
+        journal.forget_missing(&ends.to.keys()?.into_iter().collect());
+    }
     tried.keys = ends.from.keys()?;
     if tried.keys.len() > MESSAGES_MAX {
         return Err(Fault::Refused(format!(
@@ -264,11 +269,13 @@ fn others(to: &mut dyn Sink, journal: &mut Journal) -> Result<HashMap<Digest, Ve
     }
     for keys in unread.chunks(FETCHED_TOGETHER_MAX) {
         let mut found = Vec::new();
-        to.digests(keys, &mut |key, digest| found.push((key, digest)))?;
+        let done = to.digests(keys, &mut |key, digest| found.push((key, digest)));
+        // Also of a try that breaks off: the next one has less to read.
         for (key, digest) in found {
             journal.set_other(key, digest)?;
             others.entry(digest).or_default().push(key);
         }
+        done?;
     }
     Ok(others)
 }
@@ -343,10 +350,13 @@ fn bring(
         }
         progress.passed(1);
         let stored = store(to, journal, others, tried, key, letter);
-        stored.inspect_err(|fault| fault_of_sink = Some(fault.clone()))
+        stored.inspect_err(|fault| fault_of_sink = Some((key, fault.clone())))
     });
     let Err(fault) = fetched else { return Ok(()) };
-    if let Some(fault) = fault_of_sink {
+    if let Some((key, fault)) = fault_of_sink {
+        if let Fault::Away(why) = &fault {
+            tried.broke(key, "destination", why);
+        }
         return Err(fault);
     }
     let missing: Vec<u64> = batch
@@ -368,11 +378,7 @@ fn bring(
             Ok(())
         }
         (Fault::Away(why), [key, ..]) => {
-            let breaks = tried.breaks.entry(*key).or_default();
-            *breaks += 1;
-            if *breaks >= TRIES_PER_MESSAGE_MAX {
-                tried.fail(*key, format!("the source breaks off at it: {why}"));
-            }
+            tried.broke(*key, "source", &why);
             Err(Fault::Away(why))
         }
         (fault, _) => Err(fault),
@@ -425,6 +431,15 @@ fn store(
 impl Tried {
     fn fail(&mut self, key: u64, why: String) {
         self.failed.insert(key, why);
+    }
+
+    /// An end broke off at this message. It is given up after some times, or it would stop all that come behind it.
+    fn broke(&mut self, key: u64, end: &str, why: &str) {
+        let breaks = self.breaks.entry(key).or_default();
+        *breaks += 1;
+        if *breaks >= TRIES_PER_MESSAGE_MAX {
+            self.fail(key, format!("the {end} breaks off at it: {why}"));
+        }
     }
 
     fn outcome(self, folder: &Folder, there: String, refused: Option<String>) -> FolderOutcome {

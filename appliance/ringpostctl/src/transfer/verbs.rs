@@ -177,6 +177,7 @@ type Again<'a, T> = Box<dyn FnMut() -> Result<Box<T>, Fault> + 'a>;
 
 impl Call<'_> {
     pub(crate) fn import(&self, verb: &ImportVerb) -> Result<Outcome, String> {
+        keep_private();
         match verb {
             ImportVerb::Imap {
                 account,
@@ -244,6 +245,7 @@ impl Call<'_> {
     }
 
     pub(crate) fn export(&self, verb: &ExportVerb) -> Result<Outcome, String> {
+        keep_private();
         match verb {
             ExportVerb::Maildir {
                 account,
@@ -405,6 +407,12 @@ impl Outcome {
     }
 }
 
+/// Mail, and what is remembered of it, is for its owner alone.
+fn keep_private() {
+    use nix::sys::stat::{Mode, umask};
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+}
+
 /// The same for all ways to write a path. One that is not there yet is made by the export.
 fn absolute(path: &Path) -> Result<String, String> {
     let absolute = std::path::absolute(path);
@@ -415,6 +423,32 @@ fn absolute(path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        keep_private();
+        let root = tempfile::tempdir().expect("a directory");
+        let letter = super::super::letter::Letter {
+            message: b"A: 1\r\n".to_vec(),
+            flags: mail::Flags::default(),
+            date: mail::InternalDate::utc(0),
+        };
+        let (maildir, mboxes) = (root.path().join("maildir"), root.path().join("mboxes"));
+        let mut maildirs = Maildirs::write(&maildir).expect("made");
+        let mut written = Written::begin(&mboxes).expect("made");
+        let sinks: [&mut dyn Sink; 2] = [&mut maildirs, &mut written];
+        for sink in sinks {
+            sink.open("INBOX", None).expect("made");
+            sink.put(&letter).expect("room");
+        }
+        let file = std::fs::read_dir(maildir.join("cur")).expect("made").next();
+        let file = file.expect("one").expect("readable").path();
+        for path in [maildir, mboxes.clone(), file, mboxes.join("INBOX.mbox")] {
+            let mode = std::fs::metadata(&path).expect("made").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+    }
 
     #[test]
     fn days_are_written_as_imap_wants_them() {

@@ -33,7 +33,7 @@ pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
     let of = match request {
         Request::AccountAdd { address, .. } => address,
         Request::Logins {
-            ask: Logins::AppAdd { account, .. },
+            ask: Logins::AppAdd { account, .. } | Logins::Pass { account, .. },
         } => account,
         Request::DomainAdd { domain }
         | Request::DomainRemove { domain }
@@ -196,6 +196,12 @@ mod tests {
             },
             Request::DomainRemove {
                 domain: text("quarantine.invalid."),
+            },
+            Request::Logins {
+                ask: Logins::Pass {
+                    account: text(own),
+                    purpose: ::admin::logins::Purpose::Import,
+                },
             },
             Request::QueueReroute {
                 domain: text("quarantine.invalid"),

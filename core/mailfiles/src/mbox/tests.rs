@@ -162,3 +162,14 @@ fn what_is_written_comes_back_as_it_was() {
         }
     }
 }
+
+#[test]
+fn a_stranger_s_fields_set_no_flags_when_a_message_is_written() {
+    let message = b"Status: RO\r\nSubject: a\r\nX-Status: AD\r\nX-Keywords: $Junk\r\n\tmore\r\n\r\nStatus: text\r\n";
+    let mut file = Vec::new();
+    let date = InternalDate::utc(0);
+    put(&mut file, message, &Flags::default(), date).expect("memory");
+    let letter = read(&file, Quoting::Mboxrd).remove(0);
+    assert_eq!(letter.flags, Flags::default());
+    assert_eq!(letter.message, b"Subject: a\r\n\r\nStatus: text\r\n");
+}

@@ -17,8 +17,14 @@ struct World {
     there_generation: u64,
     /// The source breaks off when this message is asked for.
     breaks_at: Option<u64>,
+    /// And when this one or any behind it is.
+    breaks_from: Option<u64>,
     /// The destination refuses these texts.
     refuses: Vec<&'static str>,
+    /// The destination breaks off at these.
+    cuts: Vec<&'static str>,
+    /// The destination is files, which the operator alone changes.
+    is_files: bool,
     /// Calls of the destination after which it is away, for good; and whether the last one was still done.
     calls_left: Option<(u32, bool)>,
     sources_opened: u32,
@@ -93,7 +99,8 @@ impl Source for End {
         each: &mut dyn FnMut(u64, Letter) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         for key in keys {
-            if self.0.borrow().breaks_at == Some(*key) {
+            let (at, from) = (self.0.borrow().breaks_at, self.0.borrow().breaks_from);
+            if at == Some(*key) || from.is_some_and(|from| *key >= from) {
                 return Err(Fault::Away("closed in mid-literal".into()));
             }
             let found = self.0.borrow().source.get(key).cloned();
@@ -140,6 +147,9 @@ impl Sink for End {
         if self.0.borrow().refuses.contains(&text.as_str()) {
             return Err(Fault::Refused("NO [OVERQUOTA] Quota exceeded".into()));
         }
+        if self.0.borrow().cuts.contains(&text.as_str()) {
+            return Err(Fault::Away("closed behind the literal".into()));
+        }
         self.alter(|world| {
             let key = world.there.keys().last().copied().unwrap_or_default() + 1;
             world.there.insert(key, (text, letter.flags.clone()));
@@ -155,6 +165,10 @@ impl Sink for End {
             }
             None => false,
         })
+    }
+
+    fn refills(&self) -> bool {
+        self.0.borrow().is_files
     }
 
     fn finish(&mut self) -> Result<Option<String>, Fault> {
@@ -185,6 +199,10 @@ impl Rig {
     }
 
     fn run(&self) -> AccountOutcome {
+        self.run_by(&Map::default())
+    }
+
+    fn run_by(&self, map: &Map) -> AccountOutcome {
         let place = Place::open(self.root.path(), "ann@example.org", "a").expect("free");
         let mut source = || {
             self.world.borrow_mut().sources_opened += 1;
@@ -197,7 +215,7 @@ impl Rig {
             pause: &|_| {},
         };
         let progress = Progress::new(true);
-        run(ends, &place, &Map::default(), &progress).expect("it begins")
+        run(ends, &place, map, &progress).expect("it begins")
     }
 
     /// The texts that are at the destination, sorted.
@@ -308,6 +326,55 @@ fn a_message_at_which_the_source_breaks_off_is_given_up_after_a_few_tries() {
     assert_eq!((folder.brought, folder.failed), (2, 1));
     assert!(folder.failures[0].why.contains("mid-literal"));
     assert_eq!(rig.world.borrow().sources_opened, TRIES_PER_MESSAGE_MAX + 1);
+}
+
+#[test]
+fn a_source_that_breaks_off_at_each_message_ends_the_run() {
+    let texts: Vec<String> = (0..60).map(|number| format!("text {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let rig = Rig::new(&texts);
+    rig.world.borrow_mut().breaks_from = Some(3);
+    let outcome = rig.run();
+    assert!(outcome.ended.is_some());
+    assert_eq!(rig.there().len(), 2);
+    let opened = rig.world.borrow().sources_opened;
+    assert!(opened <= TRIES_MAX + 1, "{opened} connections");
+}
+
+#[test]
+fn a_message_at_which_the_destination_breaks_off_is_given_up_after_a_few_tries() {
+    let rig = Rig::new(&["a", "bad", "b"]);
+    rig.world.borrow_mut().cuts = vec!["bad"];
+    let outcome = rig.run();
+    assert_eq!(rig.there(), ["a", "b"]);
+    let folder = &outcome.folders[0];
+    assert_eq!((folder.brought, folder.failed), (2, 1));
+    assert!(folder.failures[0].why.contains("behind the literal"));
+    assert_eq!(outcome.ended, None);
+}
+
+#[test]
+fn what_files_lost_is_written_again() {
+    let rig = Rig::new(&["a", "b"]);
+    rig.world.borrow_mut().is_files = true;
+    rig.run();
+    rig.world.borrow_mut().there.remove(&2);
+    let again = rig.run();
+    assert_eq!((again.folders[0].brought, again.folders[0].found), (1, 0));
+    assert_eq!(rig.there(), ["a", "b"]);
+    assert_eq!(rig.run().folders[0].brought, 0);
+}
+
+#[test]
+fn another_folder_of_the_destination_is_filled_though_its_generation_is_the_same() {
+    let rig = Rig::new(&["a", "b"]);
+    rig.run();
+    rig.world.borrow_mut().there.clear();
+    let map = Map {
+        map: vec![("Work".into(), "Other".into())],
+        ..Map::default()
+    };
+    assert_eq!(rig.run_by(&map).folders[0].brought, 2);
 }
 
 #[test]
