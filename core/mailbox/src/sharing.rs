@@ -2,8 +2,8 @@
 //!
 //! An owner has every right on the own folders, and no list takes one away. Another account has the sum of the entries that name it, a group that it
 //! is a member of, or anyone, less the sum of the negative ones. A new folder begins with the list of the folder above it; a list goes along with a
-//! rename, and ends with its folder. Entries of accounts that are gone give nothing, because no number of an account is used again, and leave the
-//! list with its next change.
+//! rename, and ends with its folder. Entries of accounts and groups that are gone give nothing, because no number of one is used again, and leave
+//! the list with its next change.
 //!
 //! What must hold: a look at one's own folders asks none of this.
 
@@ -21,7 +21,7 @@ use crate::limits::{
     FOREIGN_NAMES_MAX, SHARED_WITH_MAX, SHARES_MAX,
 };
 use crate::name;
-use crate::names::Listed;
+use crate::names::{Group, Listed};
 use crate::noun::Depth;
 use crate::row::{Access, AccessList, Grantee, Tree, Who};
 use crate::{AccountId, MailboxFault, MailboxId, Mailboxes};
@@ -83,7 +83,7 @@ struct Viewer<'a> {
     id: AccountId,
     address: Address,
     /// Groups that were looked up.
-    groups: RefCell<BTreeMap<String, bool>>,
+    groups: RefCell<BTreeMap<Who, bool>>,
 }
 
 impl Viewer<'_> {
@@ -91,19 +91,15 @@ impl Viewer<'_> {
         match who {
             Who::Anyone => true,
             Who::Account(account) => *account == self.id,
-            Who::Group(name) => {
+            Who::Group { name, serial } => {
                 let mut groups = self.groups.borrow_mut();
-                if let Some(known) = groups.get(name) {
+                if let Some(known) = groups.get(who) {
                     return *known;
                 }
-                let found = Address::from_path(name).and_then(|name| self.directory.listed(&name));
-                let is = match found {
-                    Some(Listed::Group(name, group)) => {
-                        self.directory.is_member(&name, &group, &self.address)
-                    }
-                    _ => false,
-                };
-                groups.insert(name.clone(), is);
+                let is = find_group(self.directory, name, *serial).is_some_and(|(name, group)| {
+                    self.directory.has_member(&name, &group, &self.address)
+                });
+                groups.insert(who.clone(), is);
                 is
             }
         }
@@ -241,7 +237,7 @@ impl Mailboxes {
         Ok((found, is_whole))
     }
 
-    /// The access list of one folder, in the order of identifiers; entries of accounts that are gone are omitted.
+    /// The access list of one folder, in the order of identifiers; entries of accounts and groups that are gone are omitted.
     pub async fn access(
         &self,
         owner: AccountId,
@@ -288,7 +284,10 @@ impl Mailboxes {
         for (Grantee { negative, who }, rights) in list {
             let name = match who {
                 Who::Anyone => ANYONE.to_owned(),
-                Who::Group(name) => name,
+                Who::Group { name, serial } => match find_group(self.directory(), &name, serial) {
+                    Some((name, _)) => name,
+                    None => continue,
+                },
                 Who::Account(account) => match self.directory().account_by_id(account).await? {
                     Some(account) => account.address.to_path(),
                     None => continue,
@@ -314,11 +313,20 @@ impl Mailboxes {
             (Who::Anyone, ANYONE.to_owned())
         } else {
             let address = Address::from_path(name).ok_or(NO_IDENTIFIER)?;
-            if let Some(Listed::Group(name, _)) = self.directory().listed(&address) {
-                (Who::Group(name.clone()), name)
+            if let Some(Listed::Group(name, group)) = self.directory().listed(&address) {
+                let serial = group.serial();
+                let who = Who::Group {
+                    name: name.clone(),
+                    serial,
+                };
+                (who, name)
             } else {
                 let found = self.directory().account(&address).await?;
                 let found = found.ok_or(NO_IDENTIFIER)?;
+                // Mail for an address with a tag goes to the account without it; rights are for what was named.
+                if address.untagged().is_some() && found.address.untagged().is_none() {
+                    return Err(NO_IDENTIFIER);
+                }
                 (Who::Account(found.id), found.address.to_path())
             }
         };
@@ -401,13 +409,18 @@ impl Mailboxes {
         })
     }
 
-    /// Takes entries of accounts out that are gone.
+    /// Takes entries of accounts and groups out that are gone.
     async fn drop_strangers(&self, list: &mut AccessList) -> Result<(), MailboxFault> {
         let mut gone = Vec::new();
         for grantee in list.keys() {
-            if let Who::Account(account) = grantee.who
-                && self.directory().account_by_id(account).await?.is_none()
-            {
+            let is_gone = match &grantee.who {
+                Who::Anyone => false,
+                Who::Account(account) => self.directory().account_by_id(*account).await?.is_none(),
+                Who::Group { name, serial } => {
+                    find_group(self.directory(), name, *serial).is_none()
+                }
+            };
+            if is_gone {
                 gone.push(grantee.clone());
             }
         }
@@ -478,6 +491,14 @@ impl Mailboxes {
         // Names like `Shared-old` sort between `Shared` and `Shared/a`.
         let mut near = from.by_ref().take_while(|(name, _)| name.starts_with(root));
         Ok(near.any(|(name, _)| name == root || name::is_below(name, root)))
+    }
+}
+
+/// The group of this name, if it is still the one of this number.
+fn find_group(directory: &Directory, name: &str, serial: u64) -> Option<(String, Group)> {
+    match directory.listed(&Address::from_path(name)?)? {
+        Listed::Group(name, group) if group.serial() == serial => Some((name, group)),
+        _ => None,
     }
 }
 

@@ -17,8 +17,11 @@ pub enum Who {
     /// Every account of this box.
     Anyone,
     Account(AccountId),
-    /// The members of the group of this address, as the directory spells it.
-    Group(String),
+    /// The members of the group of this address, as the directory spells it, and of this one only: a later group of its name has another number.
+    Group {
+        name: String,
+        serial: u64,
+    },
 }
 
 /// An entry's key: an identifier, and whether its rights are given or (RFC 4314 §2: `-`) taken away.
@@ -61,7 +64,7 @@ impl Access {
     pub fn memory_bytes(&self) -> usize {
         let texts = self.lists.values().flat_map(BTreeMap::keys);
         let texts = texts.map(|grantee| match &grantee.who {
-            Who::Group(name) => name.len(),
+            Who::Group { name, .. } => name.len(),
             Who::Anyone | Who::Account(_) => 0,
         });
         let entry = size_of::<(Grantee, Rights)>() + ENTRY_OVERHEAD_BYTES;
@@ -157,9 +160,10 @@ fn put_who(out: &mut Vec<u8>, who: &Who) {
             out.put_u8(1);
             out.put_varint(u64::from(account.0));
         }
-        Who::Group(name) => {
+        Who::Group { name, serial } => {
             out.put_u8(2);
             put_text(out, name);
+            out.put_varint(*serial);
         }
     }
 }
@@ -168,7 +172,10 @@ fn read_who(reader: &mut Reader<'_>) -> Result<Who, Broken> {
     Ok(match reader.u8()? {
         0 => Who::Anyone,
         1 => Who::Account(AccountId(read_u32(reader)?)),
-        2 => Who::Group(read_text(reader)?),
+        2 => Who::Group {
+            name: read_text(reader)?,
+            serial: reader.varint()?,
+        },
         _ => return Err(Broken),
     })
 }
@@ -188,12 +195,13 @@ mod tests {
 
     #[test]
     fn lists_and_rows_come_back_as_they_were() {
+        let team = Who::Group {
+            name: "team@example.org".into(),
+            serial: 300,
+        };
         let list = AccessList::from([
             (grantee(false, Who::Anyone), Rights::LOOKUP),
-            (
-                grantee(false, Who::Group("team@example.org".into())),
-                Rights::ALL,
-            ),
+            (grantee(false, team), Rights::ALL),
             (grantee(true, Who::Account(AccountId(7))), Rights::READ),
         ]);
         let access = Access {
