@@ -9,6 +9,9 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::ops::Bound;
+use std::task::Poll;
 
 use directory::Directory;
 use mail::{Address, Rights, RightsChange};
@@ -17,8 +20,9 @@ use store::Purpose;
 use crate::access::AccessEntry;
 use crate::accounts::account_lock;
 use crate::limits::{
-    ACCESS_PER_ACCOUNT_MAX, ACCESS_PER_FOLDER_MAX, DIRECTORY_ROWS, FOREIGN_ACCOUNTS_MAX,
-    FOREIGN_NAMES_MAX, SHARED_WITH_MAX, SHARES_MAX,
+    ACCESS_BYTES_PER_ACCOUNT_MAX, ACCESS_PER_ACCOUNT_MAX, ACCESS_PER_FOLDER_MAX, DIRECTORY_ROWS,
+    FOLDERS_LOOKED_AT, FOREIGN_ACCOUNTS_MAX, FOREIGN_NAMES_MAX, SHARED_WITH_MAX, SHARES_LOOKED_AT,
+    SHARES_MAX,
 };
 use crate::name;
 use crate::names::{Group, Listed};
@@ -196,19 +200,20 @@ impl Mailboxes {
             return Ok((Vec::new(), true));
         }
         let viewer = self.viewer(viewer).await?;
-        let mut owners: Vec<AccountId> = {
-            let state = self.inner.state.borrow();
-            let shares = state.shares.iter();
-            let mine = shares.filter(|(owner, grantees)| {
-                **owner != viewer.id && grantees.iter().any(|who| viewer.is(who))
-            });
-            mine.map(|(owner, _)| *owner).collect()
-        };
+        let mut owners = self.sharers(&viewer).await;
         let mut is_whole = owners.len() <= FOREIGN_ACCOUNTS_MAX;
         owners.truncate(FOREIGN_ACCOUNTS_MAX);
         let mut found = Vec::new();
         let mut names_left = FOREIGN_NAMES_MAX;
+        let mut looked_count = 0;
         for owner in owners {
+            if !is_whole && names_left == 0 {
+                break;
+            }
+            if looked_count > FOLDERS_LOOKED_AT {
+                looked_count = 0;
+                give_way().await;
+            }
             let Some(account) = self.directory().account_by_id(owner).await? else {
                 continue;
             };
@@ -216,6 +221,7 @@ impl Mailboxes {
             let state = self.inner.state.borrow();
             let tree = state.accounts.get(&owner).and_then(|entry| entry.live());
             let Some(tree) = tree else { continue };
+            looked_count += tree.folders.len();
             let mut folders = Vec::new();
             for (name, folder) in &tree.folders {
                 let rights = viewer.rights(tree.access.lists.get(&folder.mailbox));
@@ -235,6 +241,37 @@ impl Mailboxes {
             }
         }
         Ok((found, is_whole))
+    }
+
+    /// Accounts that share something with the viewer: at most one more than are looked through.
+    async fn sharers(&self, viewer: &Viewer<'_>) -> Vec<AccountId> {
+        let mut owners = Vec::new();
+        let mut from = Bound::Unbounded;
+        loop {
+            // until all were looked at, or enough were found
+            let mut looked_count = 0;
+            let mut last = None;
+            {
+                let state = self.inner.state.borrow();
+                for (owner, grantees) in state.shares.range((from, Bound::Unbounded)) {
+                    if looked_count >= SHARES_LOOKED_AT {
+                        last = Some(*owner);
+                        break;
+                    }
+                    looked_count += grantees.len();
+                    if *owner != viewer.id && grantees.iter().any(|who| viewer.is(who)) {
+                        owners.push(*owner);
+                    }
+                }
+            }
+            match last {
+                Some(next) if owners.len() <= FOREIGN_ACCOUNTS_MAX => {
+                    from = Bound::Included(next);
+                    give_way().await;
+                }
+                _ => return owners,
+            }
+        }
     }
 
     /// The access list of one folder, in the order of identifiers; entries of accounts and groups that are gone are omitted.
@@ -436,14 +473,17 @@ impl Mailboxes {
         mailbox: MailboxId,
         list: &AccessList,
     ) -> Result<(), MailboxFault> {
-        let before = access.entries_count();
+        let (before, bytes_before) = (access.entries_count(), access.bytes_max());
         let shared_before = access.grantees().len();
         if list.len() > ACCESS_PER_FOLDER_MAX {
             return Err(MailboxFault::TooMany("entries of an access list"));
         }
         access.lists.insert(mailbox, list.clone());
         let now = access.entries_count();
-        if now > before && now > ACCESS_PER_ACCOUNT_MAX {
+        let bytes = access.bytes_max();
+        if (now > before && now > ACCESS_PER_ACCOUNT_MAX)
+            || (bytes > bytes_before && bytes > ACCESS_BYTES_PER_ACCOUNT_MAX)
+        {
             return Err(MailboxFault::TooMany("entries of access lists"));
         }
         let shared = access.grantees().len();
@@ -500,6 +540,19 @@ fn find_group(directory: &Directory, name: &str, serial: u64) -> Option<(String,
         Listed::Group(name, group) if group.serial() == serial => Some((name, group)),
         _ => None,
     }
+}
+
+/// Lets other tasks of the thread go on before this one does.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The folder that a folder of this name is below.

@@ -53,6 +53,11 @@ impl Access {
         self.lists.values().map(BTreeMap::len).sum()
     }
 
+    /// What `encode` makes of all entries, at most.
+    pub fn bytes_max(&self) -> usize {
+        self.lists.values().map(list_bytes_max).sum()
+    }
+
     /// Whom the lists give rights to.
     pub fn grantees(&self) -> BTreeSet<Who> {
         let entries = self.lists.values().flat_map(BTreeMap::keys);
@@ -99,6 +104,16 @@ impl Access {
             false => Err(Broken),
         }
     }
+}
+
+/// What one list takes in the row, at most.
+pub fn list_bytes_max(list: &AccessList) -> usize {
+    let names = list.keys().map(|grantee| match &grantee.who {
+        Who::Group { name, .. } => VARINT_BYTES_MAX + VARINT_BYTES_MAX + name.len(),
+        Who::Anyone | Who::Account(_) => ID_BYTES_MAX,
+    });
+    // The mailbox and the count; of each entry its sign, what it names, and rights.
+    2 * VARINT_BYTES_MAX + list.len() * (1 + 1 + 2) + names.sum::<usize>()
 }
 
 /// One list, which may be empty.
@@ -180,6 +195,10 @@ fn read_who(reader: &mut Reader<'_>) -> Result<Who, Broken> {
     })
 }
 
+/// Of 64 bits.
+const VARINT_BYTES_MAX: usize = 10;
+/// Of the number of an account.
+const ID_BYTES_MAX: usize = 5;
 /// The shape of rows of `SHARES`.
 const SHARES_VERSION: u8 = 1;
 /// A node of a map, shared by some entries, and the text's allocation.
@@ -210,6 +229,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         access.encode(&mut bytes);
+        assert!(bytes.len() <= 2 + access.bytes_max());
         assert_eq!(Access::decode(&mut Reader::new(&bytes)), Ok(access.clone()));
         for end in 0..bytes.len() {
             assert!(Access::decode(&mut Reader::new(&bytes[..end])).is_err());
