@@ -482,3 +482,35 @@ fn ones_own_mailboxes_cost_no_look_at_rights() {
         assert_eq!(cost(&mut alice, "LIST \"\" *").await, 1);
     });
 }
+
+/// RFC 4315 §3: they say how much mail there is, and whether it is the mailbox of yesterday.
+#[test]
+fn who_may_only_file_mail_is_not_told_its_numbers() {
+    run(|rig| async move {
+        let (mut alice, mut bob) = both(&rig, "li").await;
+        let raw = "Subject: a\r\n\r\nb\r\n";
+        let one = format!("{{17+}}\r\n{raw}");
+        for _ in 0..3 {
+            bob.ok(&format!("APPEND INBOX {one}")).await;
+        }
+        bob.ok("SELECT INBOX").await;
+        for (command, answer) in [
+            (format!("APPEND {INBOX} {one}"), "OK Append completed"),
+            (format!("APPEND {INBOX} {one} {one}"), "OK Append completed"),
+            (format!("COPY 1 {INBOX}"), "OK Copy completed"),
+            (format!("MOVE 1 {INBOX}"), "OK Move completed"),
+            (format!("REPLACE 1 {INBOX} {one}"), "OK Replace completed"),
+        ] {
+            let lines = bob.ask(&command).await;
+            assert_eq!(lines.last().map(String::as_str), Some(answer), "{command}");
+            let told = lines.iter().any(|line| line.contains("UID "));
+            assert!(!told, "{command}: {lines:?}");
+        }
+        let lines = alice.ok("STATUS INBOX (MESSAGES)").await;
+        assert_eq!(lines, ["* STATUS \"INBOX\" (MESSAGES 6)"]);
+        alice.ok("SETACL INBOX bob@example.org +r").await;
+        let lines = bob.ask(&format!("COPY 1 {INBOX}")).await;
+        let last = lines.last().expect("an answer");
+        assert!(last.starts_with("OK [COPYUID "), "{last}");
+    });
+}
