@@ -514,3 +514,32 @@ fn who_may_only_file_mail_is_not_told_its_numbers() {
         assert!(last.starts_with("OK [COPYUID "), "{last}");
     });
 }
+
+/// A client that reads slowly does not read on when its right is gone.
+#[test]
+fn rights_that_are_taken_back_end_a_fetch_under_way() {
+    const COUNT: usize = 200;
+    run(|rig| async move {
+        let text = format!("{}\r\n", "x".repeat(70)).repeat(600);
+        for number in 0..COUNT {
+            rig.deliver(&format!("Subject: {number}\r\n\r\n{text}"))
+                .await;
+        }
+        let (mut alice, mut bob) = both(&rig, "lr").await;
+        bob.ok(&format!("SELECT {INBOX}")).await;
+        bob.send("t FETCH 1:* (UID BODY.PEEK[])\r\n").await;
+        assert!(bob.line().await.starts_with("* 1 FETCH "));
+        alice.ok("DELETEACL INBOX bob@example.org").await;
+        let mut fetched_count = 1;
+        let last = loop {
+            let line = bob.line().await;
+            fetched_count += usize::from(line.contains(" FETCH ("));
+            if line.starts_with("* BYE ") || line.starts_with("t ") {
+                break line;
+            }
+        };
+        let bye = "* BYE the mailbox is no longer shared with this account";
+        assert!(last.starts_with("t NO [NOPERM] ") || last == bye, "{last}");
+        assert!(fetched_count < COUNT, "all of it was sent");
+    });
+}
