@@ -56,6 +56,11 @@ impl Group {
         }
     }
 
+    /// Tells it from earlier groups of the same name.
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// What the names of its members begin with.
     pub(crate) fn members_start(&self, name: &str) -> String {
         format!("{name}\0{}\0", self.serial)

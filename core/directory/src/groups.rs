@@ -199,13 +199,16 @@ impl Directory {
 
     /// In any spelling of `address`, without its tag too.
     pub fn is_member(&self, name: &str, group: &Group, address: &Address) -> bool {
+        let has = |address: &Address| self.has_member(name, group, address);
+        has(address) || address.untagged().is_some_and(|plain| has(&plain))
+    }
+
+    /// In any spelling of `address`, and with its tag if it has one: the account of an address with a tag is not the one without.
+    pub fn has_member(&self, name: &str, group: &Group, address: &Address) -> bool {
         let state = self.inner.state.borrow();
         let start = group.members_start(name);
         let is_there = |key: String| state.members.get(&format!("{start}{key}")).is_some();
         spelling::keys(address).into_iter().any(is_there)
-            || address
-                .untagged()
-                .is_some_and(|plain| spelling::keys(&plain).into_iter().any(is_there))
     }
 
     /// The group's name, if these members may be changed in it.

@@ -122,12 +122,13 @@ impl Noun for AccessEntry {
         let (account, mailbox) = (AccountId(7), MailboxId(9));
         let grantee = |negative, who| Grantee { negative, who };
         let rights = |text| mail::Rights::parse(text).expect("letters of rights");
+        let team = Who::Group {
+            name: "team@example.org".into(),
+            serial: 5,
+        };
         let list = AccessList::from([
             (grantee(false, Who::Anyone), rights("l")),
-            (
-                grantee(false, Who::Group("team@example.org".into())),
-                rights("lrswi"),
-            ),
+            (grantee(false, team), rights("lrswi")),
             (grantee(true, Who::Account(AccountId(8))), rights("wi")),
         ]);
         vec![

@@ -14,13 +14,13 @@ use crate::folder::FolderEntry;
 use crate::hold::Hold;
 use crate::inner::Inner;
 use crate::limits::{
-    ACCESS_PER_ACCOUNT_MAX, CONDEMNED_MAX, DIRECTORY_ROWS, MAILBOXES_PER_ACCOUNT_MAX,
-    SUBSCRIPTIONS_PER_ACCOUNT_MAX,
+    ACCESS_BYTES_PER_ACCOUNT_MAX, ACCESS_PER_ACCOUNT_MAX, CONDEMNED_MAX, DIRECTORY_ROWS,
+    MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX,
 };
 use crate::name::{self, INBOX};
 use crate::noun::Depth;
 use crate::record::Entry;
-use crate::row::{AccessList, Tree};
+use crate::row::{AccessList, Tree, list_bytes_max};
 use crate::sharing::nearest_above;
 use crate::tree::TreeEntry;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
@@ -340,8 +340,9 @@ struct Creation<'a> {
     row: &'a Tree,
     uid_validity_last: UidValidity,
     created: BTreeSet<String>,
-    /// Entries of access lists that new folders began with.
+    /// Entries of access lists that new folders began with, and their bytes in the row.
     inherited_count: usize,
+    inherited_bytes: usize,
 }
 
 impl<'a> Creation<'a> {
@@ -353,6 +354,7 @@ impl<'a> Creation<'a> {
             uid_validity_last: row.uid_validity_last,
             created: BTreeSet::new(),
             inherited_count: 0,
+            inherited_bytes: 0,
         }
     }
 
@@ -408,8 +410,12 @@ impl<'a> Creation<'a> {
         let above = nearest_above(self.row, name);
         let list = above.and_then(|above| access.lists.get(&above)).cloned();
         self.inherited_count += list.as_ref().map_or(0, AccessList::len);
-        let count = access.entries_count() + self.inherited_count;
-        if list.is_some() && count > ACCESS_PER_ACCOUNT_MAX {
+        self.inherited_bytes += list.as_ref().map_or(0, list_bytes_max);
+        let is_too_much = || {
+            access.entries_count() + self.inherited_count > ACCESS_PER_ACCOUNT_MAX
+                || access.bytes_max() + self.inherited_bytes > ACCESS_BYTES_PER_ACCOUNT_MAX
+        };
+        if list.is_some() && is_too_much() {
             return Err(MailboxFault::TooMany("entries of access lists"));
         }
         Ok(list)

@@ -23,8 +23,10 @@ pub const NAMES_LEFT_MAX: usize = 1_000;
 
 /// Entries of one folder's access list: the people and groups of a small company by name; larger ones use groups.
 pub const ACCESS_PER_FOLDER_MAX: usize = 64;
-/// Entries of all access lists of one account, which stand in its row: some 20 KiB with accounts, and half a MiB with the longest names of groups.
+/// Entries of all access lists of one account, which stand in its row: some 20 KiB with accounts.
 pub const ACCESS_PER_ACCOUNT_MAX: usize = 2_048;
+/// Bytes of them in the row, at most: all of it is written again as one record, with folders and annotations.
+pub const ACCESS_BYTES_PER_ACCOUNT_MAX: usize = 128 * KIB;
 /// Different accounts and groups that the lists of one account give rights to.
 pub const SHARED_WITH_MAX: usize = 512;
 /// The same for all accounts together: they are in memory, some 100 bytes each and 400 at most.
@@ -33,6 +35,11 @@ pub const SHARES_MAX: usize = 65_536;
 /// them is still opened by its name.
 pub const FOREIGN_ACCOUNTS_MAX: usize = 1_024;
 pub const FOREIGN_NAMES_MAX: usize = 20_000;
+
+/// Accounts and groups that are held against one viewer before other tasks of the thread go on: a millisecond or two where all of them are groups.
+pub const SHARES_LOOKED_AT: usize = 1_024;
+/// The same for folders of those who share.
+pub const FOLDERS_LOOKED_AT: usize = 10_000;
 
 /// Annotations of one account's folders, and bytes of their names and values: they stand in the account's row. Programs keep a colour and a
 /// comment for a folder.

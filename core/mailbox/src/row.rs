@@ -26,8 +26,8 @@ mod notes;
 mod tree;
 
 pub use access::{
-    Access, AccessList, Grantee, Who, decode_grantees, encode_grantees, put_access_list,
-    read_access_list,
+    Access, AccessList, Grantee, Who, decode_grantees, encode_grantees, list_bytes_max,
+    put_access_list, read_access_list,
 };
 pub use counters::Counters;
 pub use gone::Gone;

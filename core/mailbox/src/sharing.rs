@@ -2,13 +2,16 @@
 //!
 //! An owner has every right on the own folders, and no list takes one away. Another account has the sum of the entries that name it, a group that it
 //! is a member of, or anyone, less the sum of the negative ones. A new folder begins with the list of the folder above it; a list goes along with a
-//! rename, and ends with its folder. Entries of accounts that are gone give nothing, because no number of an account is used again, and leave the
-//! list with its next change.
+//! rename, and ends with its folder. Entries of accounts and groups that are gone give nothing, because no number of one is used again, and leave
+//! the list with its next change.
 //!
 //! What must hold: a look at one's own folders asks none of this.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::ops::Bound;
+use std::task::Poll;
 
 use directory::Directory;
 use mail::{Address, Rights, RightsChange};
@@ -17,11 +20,12 @@ use store::Purpose;
 use crate::access::AccessEntry;
 use crate::accounts::account_lock;
 use crate::limits::{
-    ACCESS_PER_ACCOUNT_MAX, ACCESS_PER_FOLDER_MAX, DIRECTORY_ROWS, FOREIGN_ACCOUNTS_MAX,
-    FOREIGN_NAMES_MAX, SHARED_WITH_MAX, SHARES_MAX,
+    ACCESS_BYTES_PER_ACCOUNT_MAX, ACCESS_PER_ACCOUNT_MAX, ACCESS_PER_FOLDER_MAX, DIRECTORY_ROWS,
+    FOLDERS_LOOKED_AT, FOREIGN_ACCOUNTS_MAX, FOREIGN_NAMES_MAX, SHARED_WITH_MAX, SHARES_LOOKED_AT,
+    SHARES_MAX,
 };
 use crate::name;
-use crate::names::Listed;
+use crate::names::{Group, Listed};
 use crate::noun::Depth;
 use crate::row::{Access, AccessList, Grantee, Tree, Who};
 use crate::{AccountId, MailboxFault, MailboxId, Mailboxes};
@@ -83,7 +87,7 @@ struct Viewer<'a> {
     id: AccountId,
     address: Address,
     /// Groups that were looked up.
-    groups: RefCell<BTreeMap<String, bool>>,
+    groups: RefCell<BTreeMap<Who, bool>>,
 }
 
 impl Viewer<'_> {
@@ -91,19 +95,15 @@ impl Viewer<'_> {
         match who {
             Who::Anyone => true,
             Who::Account(account) => *account == self.id,
-            Who::Group(name) => {
+            Who::Group { name, serial } => {
                 let mut groups = self.groups.borrow_mut();
-                if let Some(known) = groups.get(name) {
+                if let Some(known) = groups.get(who) {
                     return *known;
                 }
-                let found = Address::from_path(name).and_then(|name| self.directory.listed(&name));
-                let is = match found {
-                    Some(Listed::Group(name, group)) => {
-                        self.directory.is_member(&name, &group, &self.address)
-                    }
-                    _ => false,
-                };
-                groups.insert(name.clone(), is);
+                let is = find_group(self.directory, name, *serial).is_some_and(|(name, group)| {
+                    self.directory.has_member(&name, &group, &self.address)
+                });
+                groups.insert(who.clone(), is);
                 is
             }
         }
@@ -200,19 +200,20 @@ impl Mailboxes {
             return Ok((Vec::new(), true));
         }
         let viewer = self.viewer(viewer).await?;
-        let mut owners: Vec<AccountId> = {
-            let state = self.inner.state.borrow();
-            let shares = state.shares.iter();
-            let mine = shares.filter(|(owner, grantees)| {
-                **owner != viewer.id && grantees.iter().any(|who| viewer.is(who))
-            });
-            mine.map(|(owner, _)| *owner).collect()
-        };
+        let mut owners = self.sharers(&viewer).await;
         let mut is_whole = owners.len() <= FOREIGN_ACCOUNTS_MAX;
         owners.truncate(FOREIGN_ACCOUNTS_MAX);
         let mut found = Vec::new();
         let mut names_left = FOREIGN_NAMES_MAX;
+        let mut looked_count = 0;
         for owner in owners {
+            if !is_whole && names_left == 0 {
+                break;
+            }
+            if looked_count > FOLDERS_LOOKED_AT {
+                looked_count = 0;
+                give_way().await;
+            }
             let Some(account) = self.directory().account_by_id(owner).await? else {
                 continue;
             };
@@ -220,6 +221,7 @@ impl Mailboxes {
             let state = self.inner.state.borrow();
             let tree = state.accounts.get(&owner).and_then(|entry| entry.live());
             let Some(tree) = tree else { continue };
+            looked_count += tree.folders.len();
             let mut folders = Vec::new();
             for (name, folder) in &tree.folders {
                 let rights = viewer.rights(tree.access.lists.get(&folder.mailbox));
@@ -241,7 +243,38 @@ impl Mailboxes {
         Ok((found, is_whole))
     }
 
-    /// The access list of one folder, in the order of identifiers; entries of accounts that are gone are omitted.
+    /// Accounts that share something with the viewer: at most one more than are looked through.
+    async fn sharers(&self, viewer: &Viewer<'_>) -> Vec<AccountId> {
+        let mut owners = Vec::new();
+        let mut from = Bound::Unbounded;
+        loop {
+            // until all were looked at, or enough were found
+            let mut looked_count = 0;
+            let mut last = None;
+            {
+                let state = self.inner.state.borrow();
+                for (owner, grantees) in state.shares.range((from, Bound::Unbounded)) {
+                    if looked_count >= SHARES_LOOKED_AT {
+                        last = Some(*owner);
+                        break;
+                    }
+                    looked_count += grantees.len();
+                    if *owner != viewer.id && grantees.iter().any(|who| viewer.is(who)) {
+                        owners.push(*owner);
+                    }
+                }
+            }
+            match last {
+                Some(next) if owners.len() <= FOREIGN_ACCOUNTS_MAX => {
+                    from = Bound::Included(next);
+                    give_way().await;
+                }
+                _ => return owners,
+            }
+        }
+    }
+
+    /// The access list of one folder, in the order of identifiers; entries of accounts and groups that are gone are omitted.
     pub async fn access(
         &self,
         owner: AccountId,
@@ -288,7 +321,10 @@ impl Mailboxes {
         for (Grantee { negative, who }, rights) in list {
             let name = match who {
                 Who::Anyone => ANYONE.to_owned(),
-                Who::Group(name) => name,
+                Who::Group { name, serial } => match find_group(self.directory(), &name, serial) {
+                    Some((name, _)) => name,
+                    None => continue,
+                },
                 Who::Account(account) => match self.directory().account_by_id(account).await? {
                     Some(account) => account.address.to_path(),
                     None => continue,
@@ -314,11 +350,20 @@ impl Mailboxes {
             (Who::Anyone, ANYONE.to_owned())
         } else {
             let address = Address::from_path(name).ok_or(NO_IDENTIFIER)?;
-            if let Some(Listed::Group(name, _)) = self.directory().listed(&address) {
-                (Who::Group(name.clone()), name)
+            if let Some(Listed::Group(name, group)) = self.directory().listed(&address) {
+                let serial = group.serial();
+                let who = Who::Group {
+                    name: name.clone(),
+                    serial,
+                };
+                (who, name)
             } else {
                 let found = self.directory().account(&address).await?;
                 let found = found.ok_or(NO_IDENTIFIER)?;
+                // Mail for an address with a tag goes to the account without it; rights are for what was named.
+                if address.untagged().is_some() && found.address.untagged().is_none() {
+                    return Err(NO_IDENTIFIER);
+                }
                 (Who::Account(found.id), found.address.to_path())
             }
         };
@@ -401,13 +446,18 @@ impl Mailboxes {
         })
     }
 
-    /// Takes entries of accounts out that are gone.
+    /// Takes entries of accounts and groups out that are gone.
     async fn drop_strangers(&self, list: &mut AccessList) -> Result<(), MailboxFault> {
         let mut gone = Vec::new();
         for grantee in list.keys() {
-            if let Who::Account(account) = grantee.who
-                && self.directory().account_by_id(account).await?.is_none()
-            {
+            let is_gone = match &grantee.who {
+                Who::Anyone => false,
+                Who::Account(account) => self.directory().account_by_id(*account).await?.is_none(),
+                Who::Group { name, serial } => {
+                    find_group(self.directory(), name, *serial).is_none()
+                }
+            };
+            if is_gone {
                 gone.push(grantee.clone());
             }
         }
@@ -423,14 +473,17 @@ impl Mailboxes {
         mailbox: MailboxId,
         list: &AccessList,
     ) -> Result<(), MailboxFault> {
-        let before = access.entries_count();
+        let (before, bytes_before) = (access.entries_count(), access.bytes_max());
         let shared_before = access.grantees().len();
         if list.len() > ACCESS_PER_FOLDER_MAX {
             return Err(MailboxFault::TooMany("entries of an access list"));
         }
         access.lists.insert(mailbox, list.clone());
         let now = access.entries_count();
-        if now > before && now > ACCESS_PER_ACCOUNT_MAX {
+        let bytes = access.bytes_max();
+        if (now > before && now > ACCESS_PER_ACCOUNT_MAX)
+            || (bytes > bytes_before && bytes > ACCESS_BYTES_PER_ACCOUNT_MAX)
+        {
             return Err(MailboxFault::TooMany("entries of access lists"));
         }
         let shared = access.grantees().len();
@@ -479,6 +532,27 @@ impl Mailboxes {
         let mut near = from.by_ref().take_while(|(name, _)| name.starts_with(root));
         Ok(near.any(|(name, _)| name == root || name::is_below(name, root)))
     }
+}
+
+/// The group of this name, if it is still the one of this number.
+fn find_group(directory: &Directory, name: &str, serial: u64) -> Option<(String, Group)> {
+    match directory.listed(&Address::from_path(name)?)? {
+        Listed::Group(name, group) if group.serial() == serial => Some((name, group)),
+        _ => None,
+    }
+}
+
+/// Lets other tasks of the thread go on before this one does.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The folder that a folder of this name is below.

@@ -13,6 +13,7 @@ mod letters;
 mod pieces;
 mod rest;
 mod resync;
+mod sharing;
 mod swarm;
 
 use std::cell::RefCell;

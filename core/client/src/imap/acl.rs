@@ -115,10 +115,10 @@ impl<K: Ask> Imap<K> {
         let place = self.administered(account, mailbox).await?;
         let (owner, folder, identifier) = (place.account, place.name, identifier.to_owned());
         let changed = self.owner.ask(move |mailboxes| async move {
-            let changed = mailboxes.change_access(owner, &folder, &identifier, change);
-            let changed = changed.await?;
+            // First: no change is without its line of the audit because this failed behind it.
             let who = mailboxes.directory().account_by_id(account).await?;
-            Ok::<_, MailboxFault>((changed, who.map(|who| who.address.to_path())))
+            let changed = mailboxes.change_access(owner, &folder, &identifier, change);
+            Ok::<_, MailboxFault>((changed.await?, who.map(|who| who.address.to_path())))
         });
         let (changed, who) = changed.await??;
         self.audit(&changed, who.as_deref(), from);

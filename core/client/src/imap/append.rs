@@ -13,6 +13,7 @@ use storage::owner::Ask;
 use store::BodyIn;
 
 use super::fault::Failure;
+use super::messages::tells_numbers;
 use super::place::needs;
 use super::selected::Selected;
 use super::{Done, Imap};
@@ -29,9 +30,12 @@ impl<K: Ask> Imap<K> {
         let count = letters.len() as u32;
         let placed = self.append(account, name, letters, bytes, None).await?;
         // RFC 4315 §3: as many UIDs as messages, in their order.
-        let (first, last) = (placed.uid.0, placed.uid.0 + count - 1);
+        let code = |placed: Placed| {
+            let (first, last) = (placed.uid.0, placed.uid.0 + count - 1);
+            format!("APPENDUID {} {first}:{last}", placed.uid_validity.0)
+        };
         Ok(Done {
-            code: format!("APPENDUID {} {first}:{last}", placed.uid_validity.0),
+            code: placed.map(code).unwrap_or_default(),
             text: "Append completed",
         })
     }
@@ -63,13 +67,15 @@ impl<K: Ask> Imap<K> {
         }
         let replaces = Some((selected.id, target));
         let placed = self.append(account, name, vec![letter], bytes, replaces);
-        let placed = placed.await?;
         // RFC 8508 §3: before the EXPUNGE, untagged.
-        let code = format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0);
-        put_reply(out, "*", Status::Ok, &code, "Replacement message ready");
+        if let Some(placed) = placed.await? {
+            let code = format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0);
+            put_reply(out, "*", Status::Ok, &code, "Replacement message ready");
+        }
         Ok(Done::plain("Replace completed"))
     }
 
+    /// `None`: it is done, and where the messages are is not this account's to know.
     async fn append(
         &self,
         account: AccountId,
@@ -77,7 +83,7 @@ impl<K: Ask> Imap<K> {
         letters: Vec<Letter>,
         bytes: Bytes,
         replaces: Option<(MailboxId, Uid)>,
-    ) -> Result<Placed, Failure> {
+    ) -> Result<Option<Placed>, Failure> {
         let place = self.find_place(account, name).await?;
         place.needs(Rights::INSERT)?;
         let (missing, rights, owner) = (place.missing(), place.rights(), place.account);
@@ -111,7 +117,7 @@ impl<K: Ask> Imap<K> {
         match placed {
             Ok(placed) => {
                 self.counters.appended.fetch_add(count, Relaxed);
-                Ok(placed)
+                Ok(tells_numbers(rights).then_some(placed))
             }
             Err(MailboxFault::NoMailbox) => Err(missing),
             Err(fault) => Err(fault.into()),

@@ -39,6 +39,7 @@ use super::fault::Failure;
 use super::folders::put_vanished;
 use super::limits::*;
 use super::mode::Mode;
+use super::place::NO_PERMISSION;
 use super::resync::{Vanished, known};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
@@ -243,6 +244,12 @@ impl<K: Ask> Imap<K> {
                 self.load(reading, &wanted, &mut ahead),
             );
             sent?;
+            // A client that reads slowly does not read on when its right is gone; `tell` closes the mailbox then.
+            match self.look_at_rights(selected).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Err(Failure::Busy)),
+                Err(_) => return Ok(Err(NO_PERMISSION)),
+            }
         }
         troubles.gone |= ahead.gone;
         Ok(match troubles.first {

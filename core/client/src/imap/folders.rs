@@ -18,7 +18,7 @@ use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
-use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
+use super::limits::{LOOKED_AT_TOGETHER, OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
 use super::mode::Mode;
 use super::object::mailbox_id;
 use super::place::root_of;
@@ -309,7 +309,10 @@ impl<K: Ask> Imap<K> {
             .collect();
         let notes = match request.return_metadata.is_empty() {
             true => Vec::new(),
-            false => self.notes_on(account, selectable.clone()).await?,
+            false => {
+                let (ids, names) = (selectable.clone(), request.return_metadata.clone());
+                self.notes_on(account, ids, names).await?
+            }
         };
         let mut statuses = Vec::new();
         if !request.return_status.is_empty() {
@@ -319,8 +322,11 @@ impl<K: Ask> Imap<K> {
                 .owner
                 .ask(move |mailboxes| async move {
                     let mut statuses = Vec::with_capacity(ids.len());
-                    for id in ids {
+                    for (index, id) in ids.into_iter().enumerate() {
                         statuses.push(Counts::of(&mailboxes, id, counted).await);
+                        if index % LOOKED_AT_TOGETHER == LOOKED_AT_TOGETHER - 1 {
+                            tokio::task::yield_now().await;
+                        }
                     }
                     statuses
                 })

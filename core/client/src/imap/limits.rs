@@ -13,6 +13,11 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
 /// METADATA: octets of one annotation. An account's annotations together have `mailbox::limits::NOTES_BYTES_PER_ACCOUNT_MAX`.
 pub const ANNOTATION_BYTES_MAX: usize = 16 * 1_024;
 
+/// The same of all annotations that one LIST shows, which are held together: a comment and a colour for each of some thousand mailboxes.
+pub const ANNOTATIONS_LISTED_BYTES_MAX: usize = 1_024 * 1_024;
+/// Mailboxes that a LIST looks at, for their counts or annotations, before other tasks of the owner's thread go on.
+pub const LOOKED_AT_TOGETHER: usize = 256;
+
 /// Replies are collected up to here before they are sent.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
 /// Parts of large messages at least this large are sent from the store, not copied into the line.

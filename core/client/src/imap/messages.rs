@@ -44,6 +44,7 @@ impl<K: Ask> Imap<K> {
         place.needs(Rights::INSERT)?;
         // RFC 4314 §4: flags that may not be set there are passed over.
         let flags = place.rights().allowed(&flags);
+        let tells = tells_numbers(place.rights());
         let missing = place.missing();
         let account = place.account;
         let bytes = raw.len();
@@ -79,9 +80,10 @@ impl<K: Ask> Imap<K> {
             Err(fault) => return Err(fault.into()),
         };
         self.counters.appended.fetch_add(1, Relaxed);
+        let code = || format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0);
         Ok(Done {
             // RFC 4315 §3.
-            code: format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0),
+            code: tells.then(code).unwrap_or_default(),
             text: "Append completed",
         })
     }
@@ -292,7 +294,7 @@ impl<K: Ask> Imap<K> {
         let is_own = place.foreign.is_none() && selected.foreign.is_none();
         let (from, name) = (selected.id, place.name);
         let target = name.clone();
-        let result: Option<Placed> = self
+        let mut result: Option<Placed> = self
             .owner
             .ask(move |mailboxes| async move {
                 let to: MailboxId = match mailboxes.find(owner, &target).await {
@@ -324,8 +326,16 @@ impl<K: Ask> Imap<K> {
             let new = moved.pairs.iter().map(|(_, new)| *new);
             self.teach(account, selected.id, name, new);
         }
+        if let (Some(Placed(moved)), false) = (&mut result, tells_numbers(rights)) {
+            moved.pairs.clear();
+        }
         Ok(result)
     }
+}
+
+/// RFC 4315 §3: APPENDUID and COPYUID would show what is in a mailbox that may not be read.
+pub(super) fn tells_numbers(rights: Rights) -> bool {
+    rights.contains(Rights::READ)
 }
 
 /// Whether the sources stay.

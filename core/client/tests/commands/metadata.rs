@@ -1,5 +1,7 @@
 //! METADATA (RFC 5464) and LIST-METADATA (RFC 9590).
 
+use mail::{Address, Rights, RightsChange};
+
 use crate::rig::run;
 
 const INBOX: &str = "\"Other Users/alice@example.org/INBOX\"";
@@ -110,5 +112,41 @@ fn shared_annotations_follow_the_rights_and_private_ones_are_the_owners() {
             ))
             .await;
         assert_eq!(lines[1], format!("* METADATA {INBOX} (\"/private/a\" NIL)"));
+    });
+}
+
+/// What one LIST holds of other accounts' annotations is bounded, however many share.
+#[test]
+fn a_list_of_too_many_annotations_is_refused() {
+    run(|rig| async move {
+        let mut alice = rig.session().await;
+        let names = ["/shared/a", "/shared/b"].map(str::to_owned);
+        for number in 0..40 {
+            let local = format!("p{number}");
+            let address = Address::from_parts(&local, "example.org").expect("an address");
+            let account = rig.mailboxes.add_account(&address, "$hash", 0).await;
+            let account = account.expect("an account");
+            let value = Some(vec![b'x'; 15_000]);
+            let notes = names.iter().map(|name| (name.clone(), value.clone()));
+            let set = rig
+                .mailboxes
+                .set_notes(account, Some("INBOX"), notes.collect());
+            set.await.expect("notes within the bounds");
+            let change = RightsChange::Add(Rights::parse("lr").expect("letters"));
+            let set = rig
+                .mailboxes
+                .change_access(account, "INBOX", "anyone", change);
+            set.await.expect("an entry");
+        }
+        let list = "LIST \"\" \"Other Users/*\" RETURN (METADATA";
+        let refused = alice
+            .refused(&format!("{list} (/shared/a /shared/b))"))
+            .await;
+        assert!(refused.starts_with("NO [LIMIT] "), "{refused}");
+        // What is not asked for does not count.
+        let lines = alice.ok(&format!("{list} (/shared/a))")).await;
+        let shown = lines.iter().filter(|line| line.starts_with("* METADATA "));
+        assert_eq!(shown.count(), 40);
+        alice.ok(&format!("{list} (/shared/none))")).await;
     });
 }

@@ -482,3 +482,64 @@ fn ones_own_mailboxes_cost_no_look_at_rights() {
         assert_eq!(cost(&mut alice, "LIST \"\" *").await, 1);
     });
 }
+
+/// RFC 4315 §3: they say how much mail there is, and whether it is the mailbox of yesterday.
+#[test]
+fn who_may_only_file_mail_is_not_told_its_numbers() {
+    run(|rig| async move {
+        let (mut alice, mut bob) = both(&rig, "li").await;
+        let raw = "Subject: a\r\n\r\nb\r\n";
+        let one = format!("{{17+}}\r\n{raw}");
+        for _ in 0..3 {
+            bob.ok(&format!("APPEND INBOX {one}")).await;
+        }
+        bob.ok("SELECT INBOX").await;
+        for (command, answer) in [
+            (format!("APPEND {INBOX} {one}"), "OK Append completed"),
+            (format!("APPEND {INBOX} {one} {one}"), "OK Append completed"),
+            (format!("COPY 1 {INBOX}"), "OK Copy completed"),
+            (format!("MOVE 1 {INBOX}"), "OK Move completed"),
+            (format!("REPLACE 1 {INBOX} {one}"), "OK Replace completed"),
+        ] {
+            let lines = bob.ask(&command).await;
+            assert_eq!(lines.last().map(String::as_str), Some(answer), "{command}");
+            let told = lines.iter().any(|line| line.contains("UID "));
+            assert!(!told, "{command}: {lines:?}");
+        }
+        let lines = alice.ok("STATUS INBOX (MESSAGES)").await;
+        assert_eq!(lines, ["* STATUS \"INBOX\" (MESSAGES 6)"]);
+        alice.ok("SETACL INBOX bob@example.org +r").await;
+        let lines = bob.ask(&format!("COPY 1 {INBOX}")).await;
+        let last = lines.last().expect("an answer");
+        assert!(last.starts_with("OK [COPYUID "), "{last}");
+    });
+}
+
+/// A client that reads slowly does not read on when its right is gone.
+#[test]
+fn rights_that_are_taken_back_end_a_fetch_under_way() {
+    const COUNT: usize = 200;
+    run(|rig| async move {
+        let text = format!("{}\r\n", "x".repeat(70)).repeat(600);
+        for number in 0..COUNT {
+            rig.deliver(&format!("Subject: {number}\r\n\r\n{text}"))
+                .await;
+        }
+        let (mut alice, mut bob) = both(&rig, "lr").await;
+        bob.ok(&format!("SELECT {INBOX}")).await;
+        bob.send("t FETCH 1:* (UID BODY.PEEK[])\r\n").await;
+        assert!(bob.line().await.starts_with("* 1 FETCH "));
+        alice.ok("DELETEACL INBOX bob@example.org").await;
+        let mut fetched_count = 1;
+        let last = loop {
+            let line = bob.line().await;
+            fetched_count += usize::from(line.contains(" FETCH ("));
+            if line.starts_with("* BYE ") || line.starts_with("t ") {
+                break line;
+            }
+        };
+        let bye = "* BYE the mailbox is no longer shared with this account";
+        assert!(last.starts_with("t NO [NOPERM] ") || last == bye, "{last}");
+        assert!(fetched_count < COUNT, "all of it was sent");
+    });
+}

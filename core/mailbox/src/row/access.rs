@@ -17,8 +17,11 @@ pub enum Who {
     /// Every account of this box.
     Anyone,
     Account(AccountId),
-    /// The members of the group of this address, as the directory spells it.
-    Group(String),
+    /// The members of the group of this address, as the directory spells it, and of this one only: a later group of its name has another number.
+    Group {
+        name: String,
+        serial: u64,
+    },
 }
 
 /// An entry's key: an identifier, and whether its rights are given or (RFC 4314 §2: `-`) taken away.
@@ -50,6 +53,11 @@ impl Access {
         self.lists.values().map(BTreeMap::len).sum()
     }
 
+    /// What `encode` makes of all entries, at most.
+    pub fn bytes_max(&self) -> usize {
+        self.lists.values().map(list_bytes_max).sum()
+    }
+
     /// Whom the lists give rights to.
     pub fn grantees(&self) -> BTreeSet<Who> {
         let entries = self.lists.values().flat_map(BTreeMap::keys);
@@ -61,7 +69,7 @@ impl Access {
     pub fn memory_bytes(&self) -> usize {
         let texts = self.lists.values().flat_map(BTreeMap::keys);
         let texts = texts.map(|grantee| match &grantee.who {
-            Who::Group(name) => name.len(),
+            Who::Group { name, .. } => name.len(),
             Who::Anyone | Who::Account(_) => 0,
         });
         let entry = size_of::<(Grantee, Rights)>() + ENTRY_OVERHEAD_BYTES;
@@ -96,6 +104,16 @@ impl Access {
             false => Err(Broken),
         }
     }
+}
+
+/// What one list takes in the row, at most.
+pub fn list_bytes_max(list: &AccessList) -> usize {
+    let names = list.keys().map(|grantee| match &grantee.who {
+        Who::Group { name, .. } => VARINT_BYTES_MAX + VARINT_BYTES_MAX + name.len(),
+        Who::Anyone | Who::Account(_) => ID_BYTES_MAX,
+    });
+    // The mailbox and the count; of each entry its sign, what it names, and rights.
+    2 * VARINT_BYTES_MAX + list.len() * (1 + 1 + 2) + names.sum::<usize>()
 }
 
 /// One list, which may be empty.
@@ -157,9 +175,10 @@ fn put_who(out: &mut Vec<u8>, who: &Who) {
             out.put_u8(1);
             out.put_varint(u64::from(account.0));
         }
-        Who::Group(name) => {
+        Who::Group { name, serial } => {
             out.put_u8(2);
             put_text(out, name);
+            out.put_varint(*serial);
         }
     }
 }
@@ -168,11 +187,18 @@ fn read_who(reader: &mut Reader<'_>) -> Result<Who, Broken> {
     Ok(match reader.u8()? {
         0 => Who::Anyone,
         1 => Who::Account(AccountId(read_u32(reader)?)),
-        2 => Who::Group(read_text(reader)?),
+        2 => Who::Group {
+            name: read_text(reader)?,
+            serial: reader.varint()?,
+        },
         _ => return Err(Broken),
     })
 }
 
+/// Of 64 bits.
+const VARINT_BYTES_MAX: usize = 10;
+/// Of the number of an account.
+const ID_BYTES_MAX: usize = 5;
 /// The shape of rows of `SHARES`.
 const SHARES_VERSION: u8 = 1;
 /// A node of a map, shared by some entries, and the text's allocation.
@@ -188,12 +214,13 @@ mod tests {
 
     #[test]
     fn lists_and_rows_come_back_as_they_were() {
+        let team = Who::Group {
+            name: "team@example.org".into(),
+            serial: 300,
+        };
         let list = AccessList::from([
             (grantee(false, Who::Anyone), Rights::LOOKUP),
-            (
-                grantee(false, Who::Group("team@example.org".into())),
-                Rights::ALL,
-            ),
+            (grantee(false, team), Rights::ALL),
             (grantee(true, Who::Account(AccountId(7))), Rights::READ),
         ]);
         let access = Access {
@@ -202,6 +229,7 @@ mod tests {
         };
         let mut bytes = Vec::new();
         access.encode(&mut bytes);
+        assert!(bytes.len() <= 2 + access.bytes_max());
         assert_eq!(Access::decode(&mut Reader::new(&bytes)), Ok(access.clone()));
         for end in 0..bytes.len() {
             assert!(Access::decode(&mut Reader::new(&bytes[..end])).is_err());

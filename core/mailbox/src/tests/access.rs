@@ -5,11 +5,17 @@ use mail::{Rights, RightsChange};
 use super::*;
 use crate::limits::{ACCESS_PER_FOLDER_MAX, SHARED_WITH_MAX};
 
-fn rights(text: &str) -> Rights {
+pub(super) fn rights(text: &str) -> Rights {
     Rights::parse(text).unwrap()
 }
 
-async fn set(mailboxes: &Mailboxes, owner: AccountId, folder: &str, who: &str, change: &str) {
+pub(super) async fn set(
+    mailboxes: &Mailboxes,
+    owner: AccountId,
+    folder: &str,
+    who: &str,
+    change: &str,
+) {
     let change = RightsChange::parse(change).unwrap();
     mailboxes
         .change_access(owner, folder, who, change)
@@ -25,7 +31,7 @@ async fn reach(mailboxes: &Mailboxes, viewer: AccountId, owner: &str, folder: &s
 }
 
 /// `owner/folder rights` of all that the viewer is shown.
-async fn seen(mailboxes: &Mailboxes, viewer: AccountId) -> Vec<String> {
+pub(super) async fn seen(mailboxes: &Mailboxes, viewer: AccountId) -> Vec<String> {
     let (foreign, is_whole) = mailboxes.foreign(viewer).await.unwrap();
     assert!(is_whole);
     let mut lines = Vec::new();

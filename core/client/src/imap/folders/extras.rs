@@ -11,6 +11,7 @@ use storage::owner::Ask;
 use super::super::Imap;
 use super::super::annotate::chosen;
 use super::super::fault::Failure;
+use super::super::limits::{ANNOTATIONS_LISTED_BYTES_MAX, LOOKED_AT_TOGETHER};
 
 /// Lines behind the one about `info`. `notes`: what may be read of it, where that was asked for.
 pub(super) fn put(
@@ -34,20 +35,32 @@ pub(super) fn put(
 }
 
 impl<K: Ask> Imap<K> {
-    /// The annotations of each of these mailboxes; none of one that went meanwhile.
+    /// Those of the annotations of each of these mailboxes that are `wanted`; none of one that went meanwhile. `TooMany`: more than
+    /// `ANNOTATIONS_LISTED_BYTES_MAX`.
     pub(super) async fn notes_on(
         &self,
         account: AccountId,
         ids: Vec<MailboxId>,
+        wanted: Vec<Box<str>>,
     ) -> Result<Vec<NoteList>, Failure> {
         let asked = self.owner.ask(move |mailboxes| async move {
             let mut all = Vec::with_capacity(ids.len());
-            for id in ids {
-                all.push(match mailboxes.notes_on(account, id).await {
+            let mut bytes = 0;
+            for (index, id) in ids.into_iter().enumerate() {
+                let mut notes = match mailboxes.notes_on(account, id).await {
                     Ok(notes) => notes,
                     Err(MailboxFault::NoMailbox) => NoteList::new(),
                     Err(fault) => return Err(fault),
-                });
+                };
+                notes.retain(|(name, _)| wanted.iter().any(|wanted| **wanted == **name));
+                bytes += notes.iter().map(|(_, value)| value.len()).sum::<usize>();
+                if bytes > ANNOTATIONS_LISTED_BYTES_MAX {
+                    return Err(MailboxFault::TooMany("annotations in one LIST"));
+                }
+                all.push(notes);
+                if index % LOOKED_AT_TOGETHER == LOOKED_AT_TOGETHER - 1 {
+                    tokio::task::yield_now().await;
+                }
             }
             Ok(all)
         });
