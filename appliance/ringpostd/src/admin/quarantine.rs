@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::admin::acl::Ask as Acl;
 use ::admin::addresses::Ask;
 use ::admin::limits::{QUARANTINE_PAGE_MAX, QUARANTINE_TEXT_BYTES};
 use ::admin::logins::Ask as Logins;
@@ -34,6 +35,9 @@ pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
         Request::AccountAdd { address, .. } => address,
         Request::Logins {
             ask: Logins::AppAdd { account, .. } | Logins::Pass { account, .. },
+        } => account,
+        Request::Acl {
+            ask: Acl::Set { account, .. } | Acl::Remove { account, .. } | Acl::Share { account, .. },
         } => account,
         Request::DomainAdd { domain }
         | Request::DomainRemove { domain }
@@ -201,6 +205,12 @@ mod tests {
                 ask: Logins::Pass {
                     account: text(own),
                     purpose: ::admin::logins::Purpose::Import,
+                },
+            },
+            Request::Acl {
+                ask: Acl::Share {
+                    account: text(own),
+                    shared: true,
                 },
             },
             Request::QueueReroute {
