@@ -116,6 +116,9 @@ impl Oauth {
         if self.audience.iter().all(String::is_empty) && !asks {
             return Err("oauth.audience: write what the provider puts into `aud` of tokens for this server; without it every token of the provider would log in".into());
         }
+        if asks && self.audience.iter().all(String::is_empty) && self.scope.trim().is_empty() {
+            return Err("oauth.introspection_url needs oauth.audience or oauth.scope: without them each token of the provider would log in, also one that another service was given".into());
+        }
         if self.claim.is_empty() {
             return Err(
                 "oauth.claim: write the claim that has the address, such as \"email\"".into(),
@@ -205,6 +208,13 @@ mod tests {
         assert!(refused(&asks).contains("client_id"));
         let asks = format!("{asks}client_id = \"c\"\nclient_secret = \"/s\"\n");
         assert_eq!(check(&[provider(&asks)]), Ok(()));
+        // Another service that its people show their tokens to could read their mail.
+        let any = asks.replace("audience = [\"mail\"]\n", "");
+        assert!(refused(&any).contains("oauth.scope"));
+        assert_eq!(
+            check(&[provider(&format!("{any}scope = \"mail\"\n"))]),
+            Ok(())
+        );
         let other = asks.replace("id.example\"", "other.example\"");
         let both = check(&[provider(&asks), provider(&other)]).expect_err("two of them");
         assert!(both.contains("one provider"), "{both}");

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use client::login::audit::{Entry, Outcome, Sink};
+use client::login::audit::{Entry, Sink};
 use logins::Head;
 use plan::settings::Login;
 use storage::owner::{Ask, Owner};
@@ -119,9 +119,7 @@ impl Audit {
     pub(crate) fn sink(&self) -> Arc<Sink> {
         let shared = self.shared.clone();
         Arc::new(move |entry: &Entry<'_>| {
-            // A right password is not one of a flood, whatever became of the login.
-            let failed = !matches!(entry.outcome, Outcome::Granted | Outcome::Left);
-            shared.push(fields(entry), failed);
+            shared.push(fields(entry), entry.outcome.is_failure());
         })
     }
 
@@ -164,7 +162,15 @@ impl Audit {
         let knows = match kept_head(Some(owner)).await {
             Kept::Unknown => return,
             Kept::Nothing => true,
-            Kept::End(head) => files::have(directory, head).unwrap_or(false),
+            // Files that cannot be read are not files without it: they are looked at again.
+            Kept::End(head) => match files::have(directory, head) {
+                Ok(have) => have,
+                Err(error) => {
+                    let place = directory.display();
+                    tracing::warn!(%place, %error, "the files of the audit cannot be read");
+                    return;
+                }
+            },
         };
         match knows {
             true => self.shared.knows_head.store(true, Relaxed),

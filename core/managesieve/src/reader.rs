@@ -63,6 +63,8 @@ pub struct Reader {
     input: Vec<u8>,
     /// All before is taken.
     at: usize,
+    /// Octets behind `at` that belong to a word whose end has not come: they are not looked at again, or a word that comes octet by octet would cost its length squared.
+    seen: usize,
     words: Vec<Word>,
     /// Octets of this command, a long literal not counted.
     bytes: usize,
@@ -111,9 +113,10 @@ impl Reader {
                     }
                 }
                 _ => {
-                    let Some(end) = memchr3(b' ', b'\r', b'\n', rest) else {
-                        return self.more(rest.len());
+                    let Some(end) = memchr3(b' ', b'\r', b'\n', &rest[self.seen..]) else {
+                        return self.more(rest.len(), rest.len());
                     };
+                    let end = self.seen + end;
                     let word = Word::Atom(rest[..end].to_vec());
                     self.push(word);
                     self.advance(end);
@@ -186,33 +189,31 @@ impl Reader {
     /// RFC 5804 §4: no line end and no NUL is in a quoted string, and nothing but `"` and `\` is escaped.
     fn quoted(&mut self) -> Option<Taken> {
         let rest = &self.input[self.at..];
-        let mut text = Vec::new();
-        let mut bytes = rest.iter().enumerate().skip(1);
-        while let Some((index, &byte)) = bytes.next() {
-            match byte {
-                b'"' => {
-                    self.push(Word::Text(text));
+        let mut index = self.seen.max(1);
+        while let Some(&byte) = rest.get(index) {
+            match (byte, rest.get(index + 1)) {
+                (b'"', _) => {
+                    let word = Word::Text(unescaped(&rest[1..index]));
+                    self.push(word);
                     self.advance(index + 1);
                     return None;
                 }
-                b'\\' => match bytes.next() {
-                    Some((_, &escaped @ (b'"' | b'\\'))) => text.push(escaped),
-                    Some(_) => {
-                        self.break_with(Fault::Syntax);
-                        self.advance(index + 1);
-                        return None;
-                    }
-                    None => break,
-                },
-                b'\r' | b'\n' | 0 => {
+                (b'\\', Some(b'"' | b'\\')) => index += 2,
+                (b'\\', Some(_)) => {
+                    self.break_with(Fault::Syntax);
+                    self.advance(index + 1);
+                    return None;
+                }
+                (b'\\', None) => break,
+                (b'\r' | b'\n' | 0, _) => {
                     self.break_with(Fault::Syntax);
                     self.advance(index + usize::from(byte == 0));
                     return None;
                 }
-                _ => text.push(byte),
+                _ => index += 1,
             }
         }
-        Some(self.more(rest.len()))
+        Some(self.more(rest.len(), index))
     }
 
     fn literal_head(&mut self, takes_scripts: bool) -> Option<Taken> {
@@ -252,10 +253,12 @@ impl Reader {
     fn advance(&mut self, count: usize) {
         self.at += count;
         self.bytes += count;
+        self.seen = 0;
     }
 
-    /// A word that is not all there.
-    fn more(&self, bytes: usize) -> Taken {
+    /// A word that is not all there: so many octets of it, and `seen` of them say nothing more.
+    fn more(&mut self, bytes: usize, seen: usize) -> Taken {
+        self.seen = seen;
         match self.bytes + bytes > COMMAND_BYTES_MAX {
             true => Taken::TooLong,
             false => Taken::More,
@@ -288,6 +291,19 @@ impl Reader {
             None => Taken::Command(words),
         }
     }
+}
+
+/// What stands between the quotes; each `\` has a letter behind it.
+fn unescaped(quoted: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'\\' => text.extend(bytes.next()),
+            _ => text.push(byte),
+        }
+    }
+    text
 }
 
 /// RFC 5804 §4: a client's literals end with `+`, so that it need not wait.
@@ -342,6 +358,27 @@ mod tests {
         ];
         for size in [1, 2, 3, 7, 100, text.len()] {
             assert_eq!(all(text.as_bytes(), size), expected, "{size}");
+        }
+    }
+
+    /// Octet by octet, a word of 16 KiB was walked from its beginning for each of them.
+    #[test]
+    fn no_octet_of_a_word_is_looked_at_twice() {
+        for begin in ["\"", "x", "A \"\\\""] {
+            let mut reader = Reader::default();
+            reader.input().extend_from_slice(begin.as_bytes());
+            assert_eq!(reader.next(false), Taken::More);
+            for _ in 0..10_000 {
+                reader.input().push(b'a');
+                assert_eq!(reader.next(false), Taken::More);
+                assert_eq!(reader.seen, reader.input.len() - reader.at);
+            }
+            // What an escape stands for is not known before its second octet.
+            reader.input().push(b'\\');
+            assert_eq!(reader.next(false), Taken::More);
+            reader.input().extend_from_slice(b"\"\"\r\n");
+            assert!(!matches!(reader.next(false), Taken::More));
+            assert_eq!(reader.seen, 0);
         }
     }
 

@@ -126,6 +126,7 @@ impl Share {
                 tls: None,
                 user: None,
                 app: None,
+                what: None,
                 ..fields
             },
         };

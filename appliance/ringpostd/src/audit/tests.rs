@@ -303,6 +303,47 @@ fn a_flood_of_failures_leaves_the_logins_of_others_and_is_counted() {
     assert!(lines.len() < 200, "{}", lines.len());
 }
 
+/// A change of rights is no failed login: before, it was counted among these, without who did it.
+#[test]
+fn rights_that_are_changed_in_a_flood_have_a_line_of_their_own() {
+    use client::login::audit::{From, Outcome, Protocol};
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = directory.path();
+    let audit = Audit::begin(at, &settings(256 << 10), Kept::Nothing);
+    let from = From {
+        protocol: Protocol::Imap,
+        peer: "192.0.2.1".parse().expect("an address"),
+        mechanism: "PLAIN",
+        tls: None,
+    };
+    let sink = audit.sink();
+    let entry = |outcome, what| Entry {
+        unix_seconds: 7,
+        from: &from,
+        name: Some("ann@example.org"),
+        app: None,
+        outcome,
+        what,
+    };
+    for _ in 0..1_000 {
+        sink(&entry(Outcome::Password, None));
+    }
+    let what = "Sales: bob@example.org from lr to lrswipkxtea";
+    sink(&entry(Outcome::Changed, Some(what)));
+    audit.finish();
+    let lines = list(at, None, 2_000).expect("readable");
+    assert!(lines.iter().any(|line| line.more.is_some()), "a flood");
+    let changed: Vec<_> = lines
+        .iter()
+        .filter(|line| line.outcome == "changed")
+        .collect();
+    let [changed] = changed[..] else {
+        panic!("{changed:?}")
+    };
+    assert_eq!(changed.user.as_deref(), Some("ann@example.org"));
+    assert_eq!((changed.what.as_deref(), changed.more), (Some(what), None));
+}
+
 /// Storage that is too busy to say anything, or that says what it has.
 #[derive(Clone)]
 struct Storage(bool);

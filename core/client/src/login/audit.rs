@@ -110,6 +110,11 @@ impl Outcome {
             _ => true,
         }
     }
+
+    /// A stranger can make any number of them, so they have a share of the audit's space and no more. A right password and a change of rights are no stranger's, and each has its line.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Outcome::Granted | Outcome::Changed | Outcome::Left)
+    }
 }
 
 /// One login, or a change of rights.
@@ -128,3 +133,27 @@ pub struct Entry<'a> {
 
 /// Where entries go. Must not wait.
 pub type Sink = dyn Fn(&Entry<'_>) + Send + Sync;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_cannot_cause_has_its_own_line_in_a_flood() {
+        for own in [Outcome::Granted, Outcome::Changed, Outcome::Left] {
+            assert!(!own.is_failure(), "{own:?}");
+        }
+        for one in [
+            Outcome::Password,
+            Outcome::NoAccount,
+            Outcome::Scope,
+            Outcome::Disabled,
+            Outcome::Token(Flaw::Expired),
+            Outcome::OtherAccount,
+            Outcome::Certificate,
+            Outcome::Binding,
+        ] {
+            assert!(one.is_failure(), "{one:?}");
+        }
+    }
+}

@@ -34,31 +34,15 @@ impl Logins {
             Some(user) => Some(self.known(owner, user).await?),
             None => None,
         };
-        let mut found: Option<Known> = None;
-        let mut decided = By::Nothing(Outcome::Certificate);
+        let mut choice = Choice::of(asked);
         for name in all.iter().take(NAMES_MAX) {
             // An address and nothing else: a local part alone would be whichever domain's there is.
-            if !name.contains('@') {
-                continue;
-            }
-            let known = self.known(owner, name.as_bytes()).await?;
-            let is_wanted = asked.as_ref().is_none_or(|asked| asked.name == known.name);
-            match (&known.account, is_wanted, &found) {
-                (None, ..) => {}
-                (_, false, _) => decided = By::Nothing(Outcome::OtherAccount),
-                (_, true, None) => {
-                    decided = By::Main;
-                    found = Some(known);
-                }
-                (_, true, Some(one)) if one.name == known.name => {}
-                // Which of them is meant is not for us to guess.
-                (_, true, Some(_)) => {
-                    decided = By::Nothing(Outcome::Certificate);
-                    break;
-                }
+            if name.contains('@') {
+                choice.take(self.known(owner, name.as_bytes()).await?);
             }
         }
-        let known = match (decided, found, asked) {
+        let decided = choice.decided;
+        let known = match (decided, choice.found, choice.asked) {
             (By::Main, Some(found), _) => found,
             (_, _, Some(asked)) => asked,
             _ => Known::nameless(format!("a certificate from {}", from.peer)),
@@ -67,5 +51,100 @@ impl Logins {
         let answer = self.settle(owner, host, from, &known, Ok(decided)).await;
         drop(pass);
         answer
+    }
+}
+
+/// Which account the names of a certificate come to; their order says nothing.
+struct Choice {
+    /// Whom the client wants to be.
+    asked: Option<Known>,
+    found: Option<Known>,
+    decided: By,
+}
+
+impl Choice {
+    fn of(asked: Option<Known>) -> Choice {
+        Choice {
+            asked,
+            found: None,
+            decided: By::Nothing(Outcome::Certificate),
+        }
+    }
+
+    /// One more of its names.
+    fn take(&mut self, known: Known) {
+        if known.account.is_none() {
+            return;
+        }
+        let asked = self.asked.as_ref();
+        let is_wanted = asked.is_none_or(|asked| asked.name == known.name);
+        match &self.found {
+            None if is_wanted => {
+                self.decided = By::Main;
+                self.found = Some(known);
+            }
+            None => self.decided = By::Nothing(Outcome::OtherAccount),
+            // The one that is wanted is among them, whatever else is.
+            Some(_) if !is_wanted => {}
+            Some(one) if one.name == known.name => {}
+            // Which of them is meant is not for us to guess.
+            Some(_) => self.decided = By::Nothing(Outcome::Certificate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mail::Address;
+    use mailbox::AccountId;
+
+    use super::*;
+
+    fn known(name: &str) -> Known {
+        let (local, domain) = name.split_once('@').expect("an address");
+        let address = Address::from_parts(local, domain).expect("an address");
+        let account = Account {
+            id: AccountId(1),
+            address,
+            password_hash: String::new(),
+            quota_bytes: 0,
+            used_bytes: 0,
+        };
+        let mut known = Known::nameless(name.to_owned());
+        known.account = (local != "none").then_some(account);
+        known
+    }
+
+    fn decided(asked: Option<&str>, names: &[&str]) -> (By, Option<String>) {
+        let mut choice = Choice::of(asked.map(known));
+        for name in names {
+            choice.take(known(name));
+        }
+        (choice.decided, choice.found.map(|found| found.name))
+    }
+
+    /// Before, a name behind the one that was asked for took the login away again.
+    #[test]
+    fn the_order_of_names_in_a_certificate_decides_nothing() {
+        let (ann, ben, none) = ("ann@example.org", "ben@example.org", "none@example.org");
+        let is_ann = (By::Main, Some(ann.to_owned()));
+        for names in [
+            [ann, ben, none],
+            [ben, ann, none],
+            [none, ben, ann],
+            [ann, none, ben],
+        ] {
+            assert_eq!(decided(Some(ann), &names), is_ann, "{names:?}");
+            let unclear = By::Nothing(Outcome::Certificate);
+            assert_eq!(decided(None, &names).0, unclear, "{names:?}");
+            let other = By::Nothing(Outcome::OtherAccount);
+            assert_eq!(decided(Some("cat@example.org"), &names), (other, None));
+        }
+        assert_eq!(decided(None, &[none, ann, ann]), is_ann);
+        assert_eq!(
+            decided(Some(ann), &[none]).0,
+            By::Nothing(Outcome::Certificate)
+        );
+        assert_eq!(decided(None, &[]).0, By::Nothing(Outcome::Certificate));
     }
 }

@@ -54,7 +54,12 @@ impl Logins {
             None => Known::nameless(format!("a token from {}", from.peer)),
         };
         let pass = self.pass(host, from, &known).await?;
-        let (known, decided) = match tokens.check(bearer.token).await? {
+        let Ok(checked) = tokens.check(bearer.token).await else {
+            // Not at once, or one connection could ask again without end: each time costs signatures that are checked.
+            host.sleep(LOGIN_FAILURE_DELAY).await;
+            return Err(Unavailable);
+        };
+        let (known, decided) = match checked {
             Err(flaw) => (known, By::Nothing(Outcome::Token(flaw))),
             Ok(name) => {
                 let named = self.known(owner, name.as_bytes()).await?;

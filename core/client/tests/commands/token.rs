@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use client::limits::LOGIN_FAILURE_DELAY;
 use client::login::Unavailable;
 use client::login::oauth::{Checking, Tokens};
 use oauth::Flaw;
@@ -120,9 +121,12 @@ fn an_old_token_bans_nobody_and_a_provider_that_is_away_refuses_nobody() {
     run(|rig| async move {
         let mut session = rig.connect().await;
         let away = xoauth2("alice", "away");
+        let before = rig.host.now();
         let answer = session
             .refused(&format!("AUTHENTICATE XOAUTH2 {away}"))
             .await;
+        let delay_us = LOGIN_FAILURE_DELAY.as_micros() as u64;
+        assert!(rig.host.now().since_us(before) >= delay_us, "at once");
         assert!(answer.contains("[UNAVAILABLE]"), "{answer}");
         let mut session = rig.pop3().await;
         let answer = session.pop(&format!("AUTH XOAUTH2 {away}")).await;
