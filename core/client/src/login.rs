@@ -12,23 +12,21 @@ mod known;
 pub mod oauth;
 pub mod outside;
 mod pass;
+mod verifier;
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use base::Time;
 use mailbox::{Account, AccountId};
 use runtime::{SessionHost, TlsFacts};
 use sasl::Offer;
 use sasl::scram::{Binding, Found, ITERATIONS, Keys, NONCE_BYTES, Proved};
 use storage::owner::Ask;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::limits::LOGIN_FAILURE_DELAY;
 use attempts::Attempts;
@@ -36,6 +34,8 @@ use audit::{Entry, From, Outcome, Sink};
 pub use challenge::Challenge;
 use known::{By, Known, learn, note_use};
 use outside::Outside;
+use verifier::Argon2id;
+pub use verifier::{Hashing, Permit, Verifier, Verifying};
 
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
@@ -95,68 +95,6 @@ struct Verified {
 /// Storage could not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
-
-/// Holds a password against a stored hash, wherever that does not hold the session's thread.
-pub trait Verifier: Send + Sync + 'static {
-    /// `Unavailable`: it could not be done. `permit` is given back when the work is over, also where the caller is gone by then.
-    fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying;
-
-    /// A new hash of a password, as `verify` takes it.
-    fn hash(&self, password: Vec<u8>, permit: Permit) -> Hashing {
-        drop((password, permit));
-        Box::pin(async { Err(Unavailable) })
-    }
-
-    /// A hash that no account has, and that costs as much as one.
-    fn decoy(&self) -> String;
-}
-
-/// One of the checks that may be under way.
-pub type Permit = OwnedSemaphorePermit;
-
-/// `Ok(false)`: the password is wrong.
-pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
-
-/// A new hash.
-pub type Hashing = Pin<Box<dyn Future<Output = Result<String, Unavailable>>>>;
-
-/// argon2id with the parameters of the stored hash, on a thread for blocking work.
-struct Argon2id;
-
-impl Verifier for Argon2id {
-    fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
-        Box::pin(async move {
-            // Work that began runs to its end, with or without a caller: the permit goes with it, or clients that leave could start any number.
-            let verified = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                PasswordHash::new(&hash).is_ok_and(|hash| {
-                    argon2::Argon2::default()
-                        .verify_password(&password, &hash)
-                        .is_ok()
-                })
-            });
-            verified.await.map_err(|_| Unavailable)
-        })
-    }
-
-    fn hash(&self, password: Vec<u8>, permit: Permit) -> Hashing {
-        Box::pin(async move {
-            let hashed = tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                let mut salt = [0; 16];
-                fill_random(&mut salt);
-                let salt = SaltString::encode_b64(&salt).ok()?;
-                let hash = argon2::Argon2::default().hash_password(&password, &salt);
-                Some(hash.ok()?.to_string())
-            });
-            hashed.await.ok().flatten().ok_or(Unavailable)
-        })
-    }
-
-    fn decoy(&self) -> String {
-        DECOY.to_owned()
-    }
-}
 
 impl Logins {
     /// With argon2id.
@@ -647,10 +585,6 @@ impl Drop for Learning {
         self.0.learning.fetch_sub(1, Relaxed);
     }
 }
-
-/// A hash that no password is known for, with the parameters of `admin::password`: argon2id, 19 MiB, two passes (the crate's defaults,
-/// OWASP's recommendation).
-const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgaGFzaCwgMzIgYnl0ZXMgb2YgaXQuLi4";
 
 /// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
 pub const PASSWORD_CHECKS_MAX: usize = 2;

@@ -1,5 +1,6 @@
 //! The memory of right passwords, and the bound on checks.
 
+use super::verifier::DECOY;
 use super::*;
 
 const NOW: Time = Time(7);

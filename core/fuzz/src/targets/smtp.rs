@@ -230,7 +230,7 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
         }
         inbox.drain(..at);
         assert!(
-            inbox.len() < limits::COMMAND_LINE_BYTES_MAX,
+            inbox.len() < limits::AUTH_LINE_BYTES_MAX,
             "a line is held past its bound"
         );
     }
