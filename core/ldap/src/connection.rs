@@ -58,7 +58,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
     last_id: u32,
     /// For one call.
-    deadline: Duration,
+    pub deadline: Duration,
     /// It speaks as the one that searches.
     pub is_service: bool,
     pub used: Instant,

@@ -46,6 +46,8 @@ pub const NAMES_LOOKED_UP_MAX: usize = 4;
 pub const REST: std::time::Duration = std::time::Duration::from_secs(30);
 /// A connection that was not used for so long is closed before a server's own limit.
 pub const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// One page of it, which takes a server longer than a question about one user: the server that does not give it in time rests, and logins do not ask it.
+pub const PAGE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 /// Reading everything, all pages together.
 pub const EVERYTHING_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 

@@ -9,7 +9,7 @@ use crate::connection::{Connection, Fault};
 use crate::filter::{Filter, encode, escape};
 use crate::limits::{
     ADDRESSES_MAX, EVERYTHING_WITHIN, GROUP_DEPTH_MAX, GROUPS_MAX, GROUPS_OF_ONE_MAX,
-    KEPT_BYTES_MAX, MEMBERS_IN_ALL_MAX, MEMBERS_MAX, PAGE_ENTRIES, PEOPLE_MAX,
+    KEPT_BYTES_MAX, MEMBERS_IN_ALL_MAX, MEMBERS_MAX, PAGE_ENTRIES, PAGE_WITHIN, PEOPLE_MAX,
 };
 use crate::message::{Entry, SUCCESS, Search, UNWELL, WRONG_PASSWORD};
 use crate::servers::Servers;
@@ -90,11 +90,13 @@ pub(crate) async fn person(servers: &Rc<Servers>, name: &str) -> Result<Option<P
 pub(crate) async fn everything(servers: &Rc<Servers>) -> Result<(Vec<Person>, Vec<Group>), Away> {
     let settings = &servers.settings;
     let read = async |connection: &mut Connection| {
+        let usual = std::mem::replace(&mut connection.deadline, PAGE_WITHIN);
         let people = people(connection, settings).await?;
         let found = match &settings.groups {
             Some(filter) => groups(connection, settings, filter).await?,
             None => Vec::new(),
         };
+        connection.deadline = usual;
         Ok((people, found))
     };
     // A server that rests is tried by one question at a time: not by one that takes minutes, or no user could log in meanwhile.
@@ -195,7 +197,7 @@ async fn entries(
 }
 
 /// Whether the address by which a user's account is called is that of no other entry. Who was found by that address is alone; who was found by another name might
-/// have the address of somebody else, because people may be let to write into their own entry.
+/// have the address of another user, because people may be let to write into their own entry.
 async fn is_alone(
     connection: &mut Connection,
     settings: &Settings,

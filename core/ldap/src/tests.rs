@@ -428,6 +428,25 @@ fn a_refused_search_is_not_an_empty_one() {
     assert!(ldap.gauges().health()[0].is_up, "logins go on");
 }
 
+/// Five hundred entries take longer than one.
+#[test]
+fn a_page_of_everything_may_take_longer_than_a_login() {
+    let (slow, _) = server(|stream, id, operation| {
+        if operation == 0x63 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        good(stream, id, operation);
+    });
+    let ldap = Ldap::start(settings(vec![slow]), tls()).expect("a thread");
+    let (people, _) = block_on(ldap.everything()).expect("read");
+    assert_eq!(people.len(), 1);
+    assert!(ldap.gauges().health()[0].is_up);
+    assert!(
+        check(&ldap, "ada@example.org").is_err(),
+        "a login waits less"
+    );
+}
+
 #[test]
 fn many_questions_share_few_connections() {
     let (well, asked) = server(good);

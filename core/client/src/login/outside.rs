@@ -96,7 +96,7 @@ impl Logins {
                 self.keep(owner, host, known, &account, password);
                 Ok(By::Main)
             }
-            // A directory finds users by more than their addresses: right is the password of somebody whose account this is not.
+            // A directory finds users by more than their addresses: it is right for a user whose account this is not.
             Answer::Right(_) | Answer::Wrong => {
                 self.look_at_kept(owner, &account, mark.proved_unix_s, password)
                     .await?;

@@ -183,7 +183,7 @@ fn without_the_setting_no_account_is_made() {
     });
 }
 
-/// The directory may find somebody else by the name of an account whose user is gone there, because names have no domain in it.
+/// The directory may find another user by the name of an account whose user is gone there, because names have no domain in it.
 #[test]
 fn a_right_password_of_another_user_does_not_open_an_account() {
     run(true, |rig, other| async move {
