@@ -213,7 +213,7 @@ fn check(ldap: &Ldap, name: &str) -> Result<Checked, Away> {
     block_on(ldap.check(name.to_owned(), b"pass".to_vec()))
 }
 
-/// Whoever connects to us chooses the name: no name makes a server rest, or no one could log in.
+/// A client that connects to us chooses the name: no name makes a server rest, or no user could log in.
 #[test]
 fn a_name_or_a_password_that_is_too_long_costs_no_server_its_rest() {
     let (well, asked) = server(good);
