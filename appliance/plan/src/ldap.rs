@@ -207,7 +207,8 @@ impl Ldap {
             ("user", &schema.user, false),
         ];
         for (key, name, may_be_empty) in singles {
-            if !is_name(name) && !(may_be_empty && name.is_empty()) {
+            let is_right = is_name(name) || may_be_empty && name.is_empty();
+            if !is_right {
                 return Err(format!("ldap.{key}: write the name of one attribute"));
             }
         }

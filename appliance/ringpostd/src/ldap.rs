@@ -89,8 +89,9 @@ impl Outside for Directory {
     fn check(&self, name: String, password: Vec<u8>) -> Asking {
         let ldap = self.ldap.clone();
         Box::pin(async move {
+            let asked = name.clone();
             match ldap.check(name, password).await {
-                Ok(Checked::Right(person)) => Answer::Right(address_of(&person)),
+                Ok(Checked::Right(person)) => answer_of(&person, &asked),
                 Ok(Checked::Wrong | Checked::Unknown) => Answer::Wrong,
                 Err(away) => {
                     tracing::debug!(%away, "no server of the directory answers");
@@ -101,9 +102,19 @@ impl Outside for Directory {
     }
 }
 
-/// The address of a person, as accounts have it.
-pub(crate) fn address_of(person: &Person) -> Option<Address> {
-    parse(person.address.as_deref()?)
+/// Under which address the person is right, as accounts have it. Without one it is the user's name there, in the domain that was asked for: what was typed may be spelled in many ways
+/// that the directory takes for one, and each would be another account.
+fn answer_of(person: &Person, asked: &str) -> Answer {
+    if let Some(address) = &person.address {
+        // One that cannot be an account's is not none: it would do for any account.
+        return parse(address).map_or(Answer::Wrong, |address| Answer::Right(Some(address)));
+    }
+    let named = || {
+        let (_, domain) = asked.rsplit_once('@')?;
+        let user = person.user.as_deref().filter(|user| !user.contains('@'));
+        Address::from_parts(&user?.to_lowercase(), domain)
+    };
+    Answer::Right(named())
 }
 
 pub(crate) fn parse(text: &str) -> Option<Address> {
@@ -224,3 +235,30 @@ const PASSWORD_BYTES_MAX: usize = 1_024;
 /// The plan counts what the crate holds, and what is compared here: the accounts that are marked, and changes.
 const _: () = assert!(::ldap::limits::MEMORY_BYTES + COMPARED_BYTES <= plan::limits::LDAP_BYTES);
 const COMPARED_BYTES: u64 = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_without_an_address_is_called_by_the_name_there_and_not_by_what_was_typed() {
+        let key = |person: &Person, asked: &str| match answer_of(person, asked) {
+            Answer::Right(address) => address.map(|address| address.key()).unwrap_or_default(),
+            _ => "wrong".to_owned(),
+        };
+        let mut ada = Person {
+            user: Some("Ada".to_owned()),
+            ..Person::default()
+        };
+        // Fullwidth, which the directory takes for the same.
+        assert_eq!(key(&ada, "\u{ff41}da@example.org"), "ada@example.org");
+        assert_eq!(key(&ada, "ada"), "");
+        ada.address = Some("lovelace@example.org".to_owned());
+        assert_eq!(key(&ada, "ada@example.org"), "lovelace@example.org");
+        ada.address = Some(format!("{}@example.org", "a".repeat(500)));
+        assert_eq!(key(&ada, "ada@example.org"), "wrong");
+        ada.address = None;
+        ada.user = Some("ada@corp.local".to_owned());
+        assert_eq!(key(&ada, "ada@example.org"), "");
+    }
+}

@@ -28,6 +28,9 @@ pub enum Fault {
     Malformed,
     #[error("it refuses: {text} (result {code})")]
     Refused { code: u32, text: String },
+    /// It says so of one user or of one question; others are answered.
+    #[error("it answers others, but not this question: {text} (result {code})")]
+    OfOne { code: u32, text: String },
     /// The text says what is too many.
     #[error("it has too many {0}")]
     TooMuch(&'static str),
@@ -55,7 +58,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
     last_id: u32,
     /// For one call.
-    deadline: Duration,
+    pub deadline: Duration,
     /// It speaks as the one that searches.
     pub is_service: bool,
     pub used: Instant,
@@ -169,6 +172,11 @@ impl Connection {
             code if message::LIMITS.contains(&code) => Err(Fault::TooMuch(
                 "entries for a limit of its own (result 3, 4 or 11)",
             )),
+            // A value of the question is not to its taste, and another one may be.
+            code if message::OF_THE_QUESTION.contains(&code) => Err(Fault::OfOne {
+                code,
+                text: done.text,
+            }),
             code => Err(Fault::Refused {
                 code,
                 text: done.text,
@@ -193,11 +201,10 @@ impl Connection {
         self.buffer.drain(..length);
         match read? {
             (of, answer) if of == id => Ok((length, answer)),
-            // RFC 4511 §4.4.1: it says that it closes the connection.
-            (0, Answer::Done(done)) => Err(Fault::Refused {
-                code: done.code,
-                text: done.text,
-            }),
+            // RFC 4511 §4.4.1: one that was kept is tried again as another connection.
+            (0, Answer::Done(Done { code, text, .. })) => Err(Fault::Io(format!(
+                "it closes the connection: {text} (result {code})"
+            ))),
             _ => Err(Fault::Malformed),
         }
     }

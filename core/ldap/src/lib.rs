@@ -39,7 +39,9 @@ pub use people::{Checked, Group, Member, Person};
 pub use servers::{Gauges, Health};
 pub use settings::{Secret, Server, Settings, Tls};
 
-use limits::{JOBS_UNDER_WAY_MAX, JOBS_WAITING_MAX, NAMES_LOOKED_UP_MAX};
+use limits::{
+    JOBS_UNDER_WAY_MAX, JOBS_WAITING_MAX, NAMES_LOOKED_UP_MAX, PASSWORD_BYTES_MAX, USER_BYTES_MAX,
+};
 use servers::Servers;
 
 /// No server gave an answer; the text says why, for the operator.
@@ -65,7 +67,7 @@ impl Ldap {
         let gauges = Arc::new(Gauges::new(&settings.servers));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Only names are looked up there, and a look-up cannot be cut short.
+            // Names are looked up there, which cannot be cut short, and members of groups are put together.
             .max_blocking_threads(NAMES_LOOKED_UP_MAX)
             .thread_name("ldap/names")
             .build()?;
@@ -85,8 +87,12 @@ impl Ldap {
 
     /// Whether the password is that of the user. `name` is an address, or a user's name without a domain.
     pub async fn check(&self, name: String, password: Vec<u8>) -> Result<Checked, Away> {
-        if password.is_empty() {
+        // A server that is written in C may take one that begins with a zero for an empty one.
+        if password.is_empty() || password.contains(&0) || password.len() > PASSWORD_BYTES_MAX {
             return Ok(Checked::Wrong);
+        }
+        if name.len() > USER_BYTES_MAX {
+            return Ok(Checked::Unknown);
         }
         self.ask(async move |servers| people::check(&servers, &name, &password).await)
             .await
@@ -94,6 +100,9 @@ impl Ldap {
 
     /// What the directory has about a user, without a password.
     pub async fn person(&self, name: String) -> Result<Option<Person>, Away> {
+        if name.len() > USER_BYTES_MAX {
+            return Ok(None);
+        }
         self.ask(async move |servers| people::person(&servers, &name).await)
             .await
     }

@@ -11,7 +11,7 @@ pub const PAGE_ENTRIES: usize = 500;
 /// People and groups that one reading takes.
 pub const PEOPLE_MAX: usize = 50_000;
 pub const GROUPS_MAX: usize = 5_000;
-/// Attributes of an entry, and values of one attribute, that are read.
+/// Attributes of an entry, and values of all of them together, that are read.
 pub const ATTRIBUTES_MAX: usize = 64;
 pub const VALUES_MAX: usize = 20_000;
 /// Members of all groups together, as they are written in them.
@@ -22,6 +22,10 @@ pub const MEMBERS_IN_ALL_MAX: usize = 400_000;
 pub const ADDRESSES_MAX: usize = 100;
 /// Octets of a name, an address or a distinguished name that are kept.
 pub const NAME_BYTES_MAX: usize = 1_024;
+/// Octets of what a user logs in with: an address. A longer one is that of no user, and is asked of no server.
+pub const USER_BYTES_MAX: usize = 448;
+/// Octets of a password. Servers close the connection of a message that is too long for them.
+pub const PASSWORD_BYTES_MAX: usize = 4_096;
 /// What a filter may nest, and its octets.
 pub const FILTER_DEPTH_MAX: usize = 16;
 pub const FILTER_BYTES_MAX: usize = 4_096;
@@ -42,6 +46,8 @@ pub const NAMES_LOOKED_UP_MAX: usize = 4;
 pub const REST: std::time::Duration = std::time::Duration::from_secs(30);
 /// A connection that was not used for so long is closed before a server's own limit.
 pub const IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+/// One page of it, which takes a server longer than a question about one user: the server that does not give it in time rests, and logins do not ask it.
+pub const PAGE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 /// Reading everything, all pages together.
 pub const EVERYTHING_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 

@@ -166,7 +166,7 @@ fn entry(contents: &[u8]) -> Result<Entry, Malformed> {
     // One that is too long for us is that of no user: see `people::find`.
     let dn = text(elements.expect(OCTETS)?).unwrap_or_default();
     let mut list = Elements::new(elements.expect(SEQUENCE)?);
-    let mut attributes = Vec::new();
+    let (mut attributes, mut count) = (Vec::new(), 0);
     while !list.is_empty() {
         if attributes.len() >= ATTRIBUTES_MAX {
             return Err(Malformed);
@@ -176,10 +176,11 @@ fn entry(contents: &[u8]) -> Result<Entry, Malformed> {
         let mut set = Elements::new(attribute.expect(SET)?);
         let mut values = Vec::new();
         while !set.is_empty() {
-            if values.len() >= VALUES_MAX {
+            if count >= VALUES_MAX {
                 name += ";range=0-";
                 break;
             }
+            count += 1;
             values.extend(text(set.expect(OCTETS)?));
         }
         attributes.push((name.to_ascii_lowercase(), values));
@@ -213,6 +214,11 @@ pub const WRONG_PASSWORD: [u32; 6] = [
     50, // insufficientAccessRights
     53, // unwillingToPerform
 ];
+
+/// Of attributes and their values (RFC 4511 §A.1): undefinedAttributeType to invalidAttributeSyntax.
+pub const OF_THE_QUESTION: std::ops::RangeInclusive<u32> = 17..=21;
+/// busy, unavailable: what a bind answers that says something of the server, and not of the user.
+pub const UNWELL: [u32; 2] = [51, 52];
 
 #[cfg(test)]
 mod tests {

@@ -9,9 +9,9 @@ use crate::connection::{Connection, Fault};
 use crate::filter::{Filter, encode, escape};
 use crate::limits::{
     ADDRESSES_MAX, EVERYTHING_WITHIN, GROUP_DEPTH_MAX, GROUPS_MAX, GROUPS_OF_ONE_MAX,
-    KEPT_BYTES_MAX, MEMBERS_IN_ALL_MAX, MEMBERS_MAX, PAGE_ENTRIES, PEOPLE_MAX,
+    KEPT_BYTES_MAX, MEMBERS_IN_ALL_MAX, MEMBERS_MAX, PAGE_ENTRIES, PAGE_WITHIN, PEOPLE_MAX,
 };
-use crate::message::{Entry, SUCCESS, Search, WRONG_PASSWORD};
+use crate::message::{Entry, SUCCESS, Search, UNWELL, WRONG_PASSWORD};
 use crate::servers::Servers;
 use crate::settings::Settings;
 
@@ -62,15 +62,17 @@ pub(crate) async fn check(
             let Some(found) = find(connection, settings, name).await? else {
                 return Ok(Checked::Unknown);
             };
+            if !is_alone(connection, settings, name, &found).await? {
+                return Ok(Checked::Unknown);
+            }
             let done = connection.bind(&found.dn, password).await?;
+            let text = done.text;
             match done.code {
                 SUCCESS if found.is_disabled => Ok(Checked::Wrong),
                 SUCCESS => Ok(Checked::Right(found)),
                 code if WRONG_PASSWORD.contains(&code) => Ok(Checked::Wrong),
-                code => Err(Fault::Refused {
-                    code,
-                    text: done.text,
-                }),
+                code if UNWELL.contains(&code) => Err(Fault::Refused { code, text }),
+                code => Err(Fault::OfOne { code, text }),
             }
         })
         .await
@@ -88,21 +90,38 @@ pub(crate) async fn person(servers: &Rc<Servers>, name: &str) -> Result<Option<P
 pub(crate) async fn everything(servers: &Rc<Servers>) -> Result<(Vec<Person>, Vec<Group>), Away> {
     let settings = &servers.settings;
     let read = async |connection: &mut Connection| {
+        let usual = std::mem::replace(&mut connection.deadline, PAGE_WITHIN);
         let people = people(connection, settings).await?;
         let found = match &settings.groups {
             Some(filter) => groups(connection, settings, filter).await?,
             None => Vec::new(),
         };
+        connection.deadline = usual;
         Ok((people, found))
     };
-    let (mut people, found) = servers.with(EVERYTHING_WITHIN, read).await?;
+    // A server that rests is tried by one question at a time: not by one that takes minutes, or no user could log in meanwhile.
+    let tried = servers.with(settings.deadline, async |_| Ok(()));
+    tried.await?;
+    let (people, found) = servers.with(EVERYTHING_WITHIN, read).await?;
+    let required = settings.required_group.clone();
+    let required = required.filter(|_| !settings.has_chain_rule);
+    // Large groups take a while, and this thread has logins to ask about.
+    let resolved = tokio::task::spawn_blocking(move || resolved(people, found, required));
+    let resolved = resolved.await;
+    resolved.map_err(|_| Away("the members of groups were not put together".to_owned()))?
+}
+
+/// People who are in the required group, and groups with their members.
+fn resolved(
+    mut people: Vec<Person>,
+    found: Vec<Found>,
+    required: Option<String>,
+) -> Result<(Vec<Person>, Vec<Group>), Away> {
     // A filter for people that finds a group with an address as well must not make it an account.
     let groups: HashSet<&str> = found.iter().map(|group| &*group.dn).collect();
     people.retain(|person| !groups.contains(&*folded(&person.dn)));
-    if let Some(required) = &settings.required_group
-        && !settings.has_chain_rule
-    {
-        let members = members(required, &found, GROUP_DEPTH_MAX);
+    if let Some(required) = &required {
+        let members = members(required, &by_dn(&found), GROUP_DEPTH_MAX);
         let members = members.map_err(|why| Away(format!("the group {required}: {why}")))?;
         let members: HashSet<String> = members.into_iter().collect();
         let is_in = |person: &Person| {
@@ -121,26 +140,7 @@ async fn find(
     settings: &Settings,
     name: &str,
 ) -> Result<Option<Person>, Fault> {
-    let filter = settings.user_filter.of_user(name).map_err(Fault::Io)?;
-    let filter = required(settings, filter)?;
-    let attributes = attributes(settings);
-    let search = Search {
-        base: &settings.base,
-        filter: &filter,
-        attributes: &attributes,
-        entries_max: 2,
-        seconds_max: seconds(settings.deadline),
-        page: None,
-    };
-    let mut found = Vec::new();
-    let note = |entry: Entry| {
-        found.push(entry);
-        match found.len() {
-            0..=2 => Ok(()),
-            _ => Err(Fault::TooMuch("entries for one user")),
-        }
-    };
-    connection.search(&search, note).await?;
+    let found = entries(connection, settings, name).await?;
     let entry = match found.as_slice() {
         [entry] if !entry.dn.is_empty() => entry,
         [] => return Ok(None),
@@ -161,6 +161,65 @@ async fn find(
     }
 }
 
+/// At most two entries that fit a user's name.
+async fn entries(
+    connection: &mut Connection,
+    settings: &Settings,
+    name: &str,
+) -> Result<Vec<Entry>, Fault> {
+    // What is wrong with it is the name's: the settings' filter was tried with another one.
+    let filter = settings.user_filter.of_user(name);
+    let filter = filter.map_err(|_| Fault::TooMuch("letters in a user's name"))?;
+    let filter = required(settings, filter)?;
+    let attributes = attributes(settings);
+    let search = Search {
+        base: &settings.base,
+        filter: &filter,
+        attributes: &attributes,
+        entries_max: 2,
+        seconds_max: seconds(settings.deadline),
+        page: None,
+    };
+    let mut found = Vec::new();
+    let note = |entry: Entry| {
+        found.push(entry);
+        match found.len() {
+            0..=2 => Ok(()),
+            _ => Err(Fault::TooMuch("entries for one user")),
+        }
+    };
+    let done = connection.search(&search, note).await?;
+    match done.code == SUCCESS || found.len() == 2 {
+        true => Ok(found),
+        // A limit of the server's own: there may be another one.
+        false => Err(Fault::TooMuch("entries for one user")),
+    }
+}
+
+/// Whether the address by which a user's account is called is that of no other entry. Who was found by that address is alone; who was found by another name might
+/// have the address of another user, because people may be let to write into their own entry.
+async fn is_alone(
+    connection: &mut Connection,
+    settings: &Settings,
+    name: &str,
+    found: &Person,
+) -> Result<bool, Fault> {
+    let Some(address) = found.address.as_deref().filter(|address| *address != name) else {
+        return Ok(true);
+    };
+    let others = entries(connection, settings, address).await?;
+    let is_its = |entry: &Entry| address_of(settings, entry).as_deref() == Some(address);
+    let mut others = others.iter().filter(|entry| entry.dn != found.dn);
+    let is_alone = !others.any(is_its);
+    if !is_alone {
+        tracing::warn!(
+            address,
+            "several entries of the directory have this address: users of them are not let in"
+        );
+    }
+    Ok(is_alone)
+}
+
 /// Whether the person is in the group, or in groups that are. Looks at `GROUPS_OF_ONE_MAX` of them, `GROUP_DEPTH_MAX` deep; cycles end by what was seen.
 async fn is_in(
     connection: &mut Connection,
@@ -179,7 +238,8 @@ async fn is_in(
             continue;
         }
         let filter = format!("({}={})", settings.member, escape(&member));
-        let filter = encode(&filter).map_err(Fault::Io)?;
+        let filter = encode(&filter);
+        let filter = filter.map_err(|_| Fault::TooMuch("letters in a name"))?;
         let search = Search {
             base: &settings.group_base,
             filter: &filter,
@@ -197,7 +257,8 @@ async fn is_in(
                 _ => Err(Fault::TooMuch("groups of one person")),
             }
         };
-        connection.search(&search, note).await?;
+        let done = connection.search(&search, note).await?;
+        let is_whole = done.code == SUCCESS;
         for dn in found {
             if folded(&dn) == wanted {
                 return Ok(true);
@@ -205,6 +266,9 @@ async fn is_in(
             if seen.len() < GROUPS_OF_ONE_MAX && seen.insert(folded(&dn)) {
                 queue.push_back((dn, depth + 1));
             }
+        }
+        if !is_whole {
+            return Err(Fault::TooMuch("groups of one person"));
         }
     }
     Ok(false)
@@ -369,7 +433,7 @@ fn is_disabled(settings: &Settings, entry: &Entry) -> bool {
     };
     if settings.disabled.eq_ignore_ascii_case("userAccountControl") {
         return value
-            .parse::<u64>()
+            .parse::<i64>()
             .is_ok_and(|bits| bits & ACCOUNT_DISABLE != 0);
     }
     !["false", "0", "no"].contains(&value.to_ascii_lowercase().as_str())
@@ -389,12 +453,12 @@ fn addressed(people: &[Person], found: &[Found]) -> Vec<Group> {
     let with_address = found
         .iter()
         .filter_map(|group| Some((group, group.address.clone()?)));
-    let mut left = MEMBERS_IN_ALL_MAX;
+    let (mut left, by_dn) = (MEMBERS_IN_ALL_MAX, by_dn(found));
     with_address
         .map(|(group, address)| Group {
             address,
             title: group.title.clone(),
-            members: members(&group.dn, found, GROUP_DEPTH_MAX).and_then(|members| {
+            members: members(&group.dn, &by_dn, GROUP_DEPTH_MAX).and_then(|members| {
                 let mut members: Vec<Member> = members
                     .iter()
                     .filter_map(|member| addresses.get(member).map(|address| (*address).clone()))
@@ -409,9 +473,16 @@ fn addressed(people: &[Person], found: &[Found]) -> Vec<Group> {
         .collect()
 }
 
+fn by_dn(found: &[Found]) -> HashMap<&str, &Found> {
+    found.iter().map(|group| (&*group.dn, group)).collect()
+}
+
 /// Everything that is in a group, and in groups in it: each group is looked at once, so a cycle ends, and at most `depth` deep.
-fn members(dn: &str, found: &[Found], depth: usize) -> Result<Vec<String>, &'static str> {
-    let by_dn: HashMap<&str, &Found> = found.iter().map(|group| (&*group.dn, group)).collect();
+fn members(
+    dn: &str,
+    by_dn: &HashMap<&str, &Found>,
+    depth: usize,
+) -> Result<Vec<String>, &'static str> {
     let wanted = folded(dn);
     let start = by_dn
         .get(&*wanted)
@@ -455,7 +526,7 @@ fn seconds(span: Duration) -> u32 {
 /// LDAP_MATCHING_RULE_IN_CHAIN of Active Directory.
 const IN_CHAIN: &str = "1.2.840.113556.1.4.1941";
 /// Of userAccountControl.
-const ACCOUNT_DISABLE: u64 = 2;
+const ACCOUNT_DISABLE: i64 = 2;
 /// As `directory` bounds a group.
 const MEMBERS_OF_ONE_MAX: usize = 10_000;
 

@@ -109,11 +109,21 @@ impl Gauge {
     fn note(&self, fault: Option<&Fault>) {
         let mut state = self.state.lock().expect("no holder panics");
         match fault {
-            None => {
+            None | Some(Fault::TooMuch(_)) => {
                 if state.rests_until.take().is_some() {
                     tracing::info!(server = self.url, "the directory's server answers again");
                 }
                 state.why = None;
+            }
+            // It goes on being asked.
+            Some(fault @ Fault::OfOne { .. }) => {
+                self.failures.fetch_add(1, Relaxed);
+                state.rests_until = None;
+                let why = Some(fault.to_string());
+                if state.why != why {
+                    tracing::warn!(server = self.url, %fault, "the directory's server does not answer a question");
+                    state.why = why;
+                }
             }
             Some(fault) => {
                 self.failures.fetch_add(1, Relaxed);
@@ -199,9 +209,8 @@ impl Servers {
             let asked = timeout(within, self.ask(index, &work)).await;
             let asked = asked.unwrap_or(Err(Fault::Deadline));
             gauge.took.note(began.elapsed().as_micros() as u64);
-            // What is too much for us says nothing of the server, and another one would have as much.
-            let fault = asked.as_ref().err();
-            gauge.note(fault.filter(|fault| !matches!(fault, Fault::TooMuch(_))));
+            // What is too much for us says nothing of the server, and another one would have as much. A user who can make a server rest locks all others out.
+            gauge.note(asked.as_ref().err());
             match asked {
                 Ok(answer) => return Ok(answer),
                 Err(fault @ Fault::TooMuch(_)) => {

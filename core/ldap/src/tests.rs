@@ -209,6 +209,123 @@ fn garbage_is_a_fault_of_the_server_and_of_nothing_else() {
     }
 }
 
+fn check(ldap: &Ldap, name: &str) -> Result<Checked, Away> {
+    block_on(ldap.check(name.to_owned(), b"pass".to_vec()))
+}
+
+/// A client that connects to us chooses the name: no name makes a server rest, or no user could log in.
+#[test]
+fn a_name_or_a_password_that_is_too_long_costs_no_server_its_rest() {
+    let (well, asked) = server(good);
+    let narrow = format!("(mail={}{{address}})", "x".repeat(3_800));
+    let settings = Settings {
+        user_filter: Filter::parse(&narrow).expect("a filter"),
+        ..settings(vec![well])
+    };
+    let ldap = Ldap::start(settings, tls()).expect("a thread");
+    let long = format!("{}@example.org", "a".repeat(limits::USER_BYTES_MAX));
+    assert_eq!(check(&ldap, &long), Ok(Checked::Unknown));
+    assert_eq!(block_on(ldap.person(long)), Ok(None));
+    for password in [
+        vec![b'a'; limits::PASSWORD_BYTES_MAX + 1],
+        b"\0pass".to_vec(),
+    ] {
+        let checked = block_on(ldap.check("ada@example.org".into(), password));
+        assert_eq!(checked, Ok(Checked::Wrong));
+    }
+    assert_eq!(asked.load(SeqCst), 0);
+    // Letters that are escaped take three places, and do not fit into this filter.
+    let stars = format!("{}@example.org", "*".repeat(200));
+    assert!(check(&ldap, &stars).unwrap_err().0.contains("letters"));
+    assert!(ldap.gauges().health()[0].is_up);
+    assert!(matches!(
+        check(&ldap, "ada@example.org"),
+        Ok(Checked::Right(_))
+    ));
+}
+
+/// One user's entry is odd: the server is asked about others at once, and the next server about this one.
+#[test]
+fn an_answer_about_one_user_does_not_let_a_server_rest() {
+    let odd: [Behaviour; 2] = [
+        // `other`, to the bind of the user.
+        |stream, id, operation| match (operation, id) {
+            (0x60, 3) => send(stream, id, result(0x61, 80)),
+            _ => good(stream, id, operation),
+        },
+        // invalidAttributeSyntax, of what the user wrote.
+        |stream, id, operation| match operation {
+            0x63 => send(stream, id, result(0x65, 21)),
+            _ => good(stream, id, operation),
+        },
+    ];
+    for behaviour in odd {
+        let (odd, _) = server(behaviour);
+        let (well, _) = server(good);
+        let (ldap, checked) = ask(vec![odd, well]);
+        assert!(matches!(checked, Ok(Checked::Right(_))), "{checked:?}");
+        let health = ldap.gauges().health();
+        assert!(health[0].is_up && health[0].failures == 1, "{health:?}");
+        assert!(health[0].why.is_some());
+    }
+}
+
+/// A search by the user's name finds one entry, and a search by its address two.
+#[test]
+fn an_address_that_two_entries_have_lets_no_one_in_by_another_name() {
+    let (two, _) = server(|stream, id, operation| match (operation, id) {
+        (0x63, 2) => {
+            send(stream, id, entry("cn=mallory", "ada@example.org"));
+            send(stream, id, result(0x65, 0));
+        }
+        (0x63, _) => {
+            send(stream, id, entry("cn=mallory", "ada@example.org"));
+            send(stream, id, entry("cn=ada", "ada@example.org"));
+            send(stream, id, result(0x65, 0));
+        }
+        _ => good(stream, id, operation),
+    });
+    let ldap = Ldap::start(settings(vec![two]), tls()).expect("a thread");
+    assert_eq!(check(&ldap, "mallory@example.org"), Ok(Checked::Unknown));
+    let (one, _) = server(good);
+    let ldap = Ldap::start(settings(vec![one]), tls()).expect("a thread");
+    let checked = check(&ldap, "lovelace@example.org");
+    assert!(matches!(checked, Ok(Checked::Right(_))), "{checked:?}");
+}
+
+/// The server's own limit cut the answer: there may be a second entry.
+#[test]
+fn one_entry_of_a_search_that_was_cut_off_is_not_the_only_one() {
+    let (cut, _) = server(|stream, id, operation| match operation {
+        0x63 => {
+            send(stream, id, entry("cn=ada", "ada@example.org"));
+            send(stream, id, result(0x65, 4));
+        }
+        _ => good(stream, id, operation),
+    });
+    let (ldap, checked) = ask(vec![cut]);
+    assert!(checked.unwrap_err().0.contains("too many entries"));
+    assert!(ldap.gauges().health()[0].is_up);
+}
+
+/// It closes connections that were idle, and says so: that is not the end of the server.
+#[test]
+fn a_notice_on_a_kept_connection_is_answered_by_another_connection() {
+    let (closing, asked) = server(|stream, id, operation| {
+        good(stream, id, operation);
+        if (operation, id) == (0x60, 3) {
+            send(stream, 0, result(0x78, 52));
+        }
+    });
+    let (ldap, first) = ask(vec![closing]);
+    assert!(matches!(first, Ok(Checked::Right(_))), "{first:?}");
+    std::thread::sleep(Duration::from_millis(50));
+    let again = check(&ldap, "ada@example.org");
+    assert!(matches!(again, Ok(Checked::Right(_))), "{again:?}");
+    assert_eq!(asked.load(SeqCst), 2);
+    assert!(ldap.gauges().health()[0].is_up);
+}
+
 /// Questions that wait for each other are no fault of the server, however short its deadline is.
 #[test]
 fn a_queue_of_our_own_is_not_taken_for_a_server_that_fails() {
@@ -309,6 +426,25 @@ fn a_refused_search_is_not_an_empty_one() {
     let ldap = Ldap::start(settings(vec![cut]), tls()).expect("a thread");
     assert!(block_on(ldap.everything()).is_err(), "not all of it");
     assert!(ldap.gauges().health()[0].is_up, "logins go on");
+}
+
+/// Five hundred entries take longer than one.
+#[test]
+fn a_page_of_everything_may_take_longer_than_a_login() {
+    let (slow, _) = server(|stream, id, operation| {
+        if operation == 0x63 {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        good(stream, id, operation);
+    });
+    let ldap = Ldap::start(settings(vec![slow]), tls()).expect("a thread");
+    let (people, _) = block_on(ldap.everything()).expect("read");
+    assert_eq!(people.len(), 1);
+    assert!(ldap.gauges().health()[0].is_up);
+    assert!(
+        check(&ldap, "ada@example.org").is_err(),
+        "a login waits less"
+    );
 }
 
 #[test]

@@ -209,13 +209,15 @@ pub async fn remove_account(outgoing: &Outgoing, account: AccountId) -> Result<(
     let mailboxes = outgoing.mailboxes();
     let Some(keyring) = outgoing.keyring() else {
         mailboxes.remove_account(account).await?;
-        return Ok(forget_mark(mailboxes, account).await);
+        forget_mark(mailboxes, account).await;
+        return Ok(());
     };
     let changing = keyring.removing(account.0).await?;
     let beside = || changing.removed().into_iter().collect();
     let removed = mailboxes.remove_account_beside(account, beside);
     removed.await?;
-    Ok(forget_mark(mailboxes, account).await)
+    forget_mark(mailboxes, account).await;
+    Ok(())
 }
 
 /// Of an account that is gone. One that stays behind marks nothing, because the number is never used again; reading the other directory forgets it.

@@ -21,7 +21,8 @@ fn status(status: &LdapStatus) -> String {
         .iter()
         .map(|server| {
             let state = match (server.up, &server.why) {
-                (true, _) => "serves".to_owned(),
+                (true, None) => "serves".to_owned(),
+                (true, Some(why)) => format!("serves; the last question: {why}"),
                 (false, why) => why.clone().unwrap_or_else(|| "does not serve".to_owned()),
             };
             vec![

@@ -6,7 +6,7 @@ use ::admin::addresses::{AliasDetail, AliasLine, Ask, GroupDetail, GroupLine, Po
 use ::storage::addresses;
 use client::relay::FixedServer;
 use mail::Address;
-use mailbox::names::{self, Group, GroupChange, Listed, Route};
+use mailbox::names::{self, Group, GroupChange, Listed, Marked, Route};
 use mailbox::{MailboxFault, Mailboxes};
 use serde_json::Value;
 
@@ -38,7 +38,11 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
         Ask::GroupRemove { name } => document(
             &admin
                 .mailboxes(async move |mailboxes| {
-                    Ok(mailboxes.directory().remove_group(&name).await?)
+                    let directory = mailboxes.directory();
+                    directory.remove_group(&name).await?;
+                    Ok(directory
+                        .mark(Marked::Group, &name.to_lowercase(), false)
+                        .await?)
                 })
                 .await?,
         ),
@@ -102,11 +106,13 @@ async fn remove_targets(admin: &Admin, name: String, targets: Vec<String>) -> Re
     let targets = parsed(&targets)?;
     let work = async move |mailboxes: Mailboxes| {
         let directory = mailboxes.directory();
-        let (_, alias) = directory.alias(&name).ok_or(NO_ALIAS)?;
+        let (listed, alias) = directory.alias(&name).ok_or(NO_ALIAS)?;
         let stays = |known: &Address| !targets.iter().any(|target| target.key() == known.key());
         // An alias without targets would take mail and lose it.
         if targets.is_empty() || !alias.targets.iter().any(stays) {
-            return Ok(directory.remove_alias(&name).await?);
+            directory.remove_alias(&name).await?;
+            // One of this name that an administrator makes later is not the other directory's.
+            return Ok(directory.mark(Marked::Alias, &listed, false).await?);
         }
         if alias.targets.iter().all(stays) {
             return Err(MailboxFault::Refused("the alias has none of these targets"));

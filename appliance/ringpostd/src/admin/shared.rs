@@ -168,11 +168,12 @@ impl Admin {
         self.shared.tokens.as_deref()
     }
 
-    /// `None`: the settings order no certificate.
+    /// `None`: the settings name no other directory.
     pub(crate) fn ldap(&self) -> Option<&Arc<Directory>> {
         self.shared.ldap.as_ref()
     }
 
+    /// `None`: the settings order no certificate.
     pub(crate) fn acme(&self) -> Option<&Acme> {
         self.shared.acme.as_deref()
     }

@@ -79,20 +79,32 @@ pub(crate) struct Changes {
 pub(crate) fn changes(people: &[Person], groups: &[Group], here: &Here, share: u32) -> Changes {
     let mut changes = Changes::default();
     let mut wanted: BTreeMap<&str, &Person> = BTreeMap::new();
+    let mut nameless: BTreeSet<String> = BTreeSet::new();
     for person in people {
         let Some(address) = person.address.as_deref() else {
             changes.note(format!("{}: it has no address of ldap.domains", person.dn));
+            let user = person.user.as_ref().filter(|_| !person.is_disabled);
+            nameless.extend(user.map(|user| user.to_lowercase()));
             continue;
         };
-        if wanted.contains_key(address) {
-            changes.note(format!(
-                "{address}: several entries have it; the first one counts"
-            ));
-            continue;
+        match wanted.get(address) {
+            Some(known) => {
+                changes.note(format!(
+                    "{address}: several entries have it; the first one that is not disabled counts"
+                ));
+                if known.is_disabled && !person.is_disabled {
+                    wanted.insert(address, person);
+                }
+            }
+            None => {
+                wanted.insert(address, person);
+            }
         }
-        wanted.insert(address, person);
     }
-    accounts(&wanted, here, share, &mut changes);
+    if people.is_empty() && here.accounts.values().any(|account| !account.is_disabled) {
+        changes.stopped = Some("the directory has no people at all".to_owned());
+    }
+    accounts(&wanted, &nameless, here, share, &mut changes);
     aliases(&wanted, here, share, &mut changes);
     self::groups(groups, here, share, &mut changes);
     changes
@@ -120,11 +132,22 @@ impl Changes {
     }
 }
 
-fn accounts(wanted: &BTreeMap<&str, &Person>, here: &Here, share: u32, changes: &mut Changes) {
+/// `nameless`: names of users without an address. A login made an account of such a name.
+fn accounts(
+    wanted: &BTreeMap<&str, &Person>,
+    nameless: &BTreeSet<String>,
+    here: &Here,
+    share: u32,
+    changes: &mut Changes,
+) {
     let (mut disabled, mut enabled) = (0, 0);
     for (key, account) in &here.accounts {
         let person = wanted.get(key.as_str());
-        let is_wanted = person.is_some_and(|person| !person.is_disabled);
+        let local = key.rsplit_once('@').map_or("", |(local, _)| local);
+        let is_wanted = match person {
+            Some(person) => !person.is_disabled,
+            None => nameless.contains(local),
+        };
         enabled += usize::from(!account.is_disabled);
         match (account.is_disabled, is_wanted) {
             (false, false) => {
@@ -191,9 +214,16 @@ fn groups(found: &[Group], here: &Here, share: u32, changes: &mut Changes) {
     }
     let gone = |name: &&String| !wanted.contains_key(name.as_str());
     let gone: Vec<&String> = here.groups.keys().filter(gone).collect();
+    // Where the server hides members from us, all of them are gone.
+    let is_emptied = |(name, known): &(&String, &Option<BTreeSet<String>>)| {
+        let members = wanted.get(name.as_str()).map(|group| &group.members);
+        let had = known.as_ref().is_some_and(|known| !known.is_empty());
+        had && matches!(members, Some(Ok(members)) if members.is_empty())
+    };
+    let emptied = here.groups.iter().filter(is_emptied).count();
     changes.limit(
-        "groups would be removed",
-        gone.len(),
+        "groups would be removed or lose all members",
+        gone.len() + emptied,
         here.groups.len(),
         share,
     );

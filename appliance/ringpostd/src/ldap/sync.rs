@@ -20,12 +20,19 @@ use super::{Directory, apply, canonical, parse};
 pub(crate) struct Syncing {
     is_under_way: bool,
     pub last: Option<SyncReport>,
+    /// Why the last one ended before anything was compared.
+    unread: Option<String>,
     /// The first one is soon after the start.
     next_s: i64,
 }
 
 impl Syncing {
     pub fn alarm(&self) -> Option<String> {
+        if let Some(why) = &self.unread {
+            return Some(format!(
+                "ldap: the last reading changed nothing: {why}: accounts of people who are gone stay open until it is read: look at its servers and their limits"
+            ));
+        }
         let last = self.last.as_ref()?;
         if let Some(why) = &last.stopped {
             return Some(format!(
@@ -51,8 +58,12 @@ pub(crate) async fn sync(
     let _running = Running::begin(directory)?;
     let began = Instant::now();
     let read = directory.ldap.everything().await;
-    let (mut people, mut groups) =
-        read.map_err(|away| format!("the directory was not read: {away}"))?;
+    let read = read.map_err(|away| format!("the directory was not read: {away}"));
+    {
+        let mut syncing = directory.syncing.lock().expect("no holder panics");
+        syncing.unread = read.as_ref().err().cloned();
+    }
+    let (mut people, mut groups) = read?;
     spelled(&mut people, &mut groups);
     let here = apply::here(owner).await?;
     let share = directory.settings.sync_disables_max;
@@ -184,3 +195,19 @@ impl Drop for Running<'_> {
 
 const CHANGES_SHOWN_MAX: usize = 1_000;
 const FIRST_AFTER: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_read_is_an_alarm_until_it_is() {
+        let mut syncing = Syncing::default();
+        assert_eq!(syncing.alarm(), None);
+        syncing.unread = Some("it has too many people".to_owned());
+        assert!(syncing.alarm().expect("an alarm").contains("too many"));
+        syncing.unread = None;
+        syncing.last = Some(SyncReport::default());
+        assert_eq!(syncing.alarm(), None);
+    }
+}

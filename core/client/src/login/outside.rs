@@ -1,6 +1,7 @@
 //! People whose passwords another directory (LDAP) checks, and what is done while it is away.
 //!
 //! What must hold:
+//! - a right password lets a user into the account of the address that the directory has for the user and no other, whatever name was typed.
 //! - an account without a mark is none of its business: its password is the one that is kept here.
 //! - a password that the other directory says is right is kept as argon2id, in the background. While that directory is away it is right for as long as `kept_for`
 //!   says; what is not known then is not wrong: the login is put off.
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use mail::Address;
+use mail::{Address, spelling};
 use mailbox::names::NewHash;
 use mailbox::{Account, MailboxFault};
 use runtime::SessionHost;
@@ -90,12 +91,13 @@ impl Logins {
         }
         let asked = outside.check(known.name.clone(), password.to_vec());
         match asked.await {
-            Answer::Right(_) => {
+            Answer::Right(address) if is_of(&account, address.as_ref()) => {
                 self.remember(account.id, proof, host.now());
                 self.keep(owner, host, known, &account, password);
                 Ok(By::Main)
             }
-            Answer::Wrong => {
+            // A directory finds users by more than their addresses: it is right for a user whose account this is not.
+            Answer::Right(_) | Answer::Wrong => {
                 self.look_at_kept(owner, &account, mark.proved_unix_s, password)
                     .await?;
                 Ok(By::Nothing(Outcome::Password))
@@ -259,6 +261,12 @@ impl Logins {
         let permit = permit.map_err(|_| Unavailable)?;
         shared.verifier.hash(password, permit).await
     }
+}
+
+/// Whether it is the account of the user who has this address there. A user who has none was found by the account's name.
+fn is_of(account: &Account, address: Option<&Address>) -> bool {
+    let keys = spelling::keys(&account.address);
+    address.is_none_or(|address| keys.contains(&address.key()))
 }
 
 /// Not at once, or one connection could ask again without end.

@@ -183,6 +183,32 @@ fn without_the_setting_no_account_is_made() {
     });
 }
 
+/// The directory may find another user by the name of an account whose user is gone there, because names have no domain in it.
+#[test]
+fn a_right_password_of_another_user_does_not_open_an_account() {
+    run(true, |rig, other| async move {
+        ada(&rig).await;
+        other.says(Answer::Right(Some(at("ADA@example.org"))));
+        assert!(login(&rig, "ada", "right").await.starts_with("OK "));
+        later(&rig, VERIFIED_AGE_MAX + Duration::from_secs(1)).await;
+        other.says(Answer::Right(Some(at("mallory@example.org"))));
+        for _ in 0..2 {
+            assert!(
+                login(&rig, "ada", "right")
+                    .await
+                    .contains("[AUTHENTICATIONFAILED]")
+            );
+        }
+        // Nor while the directory is away.
+        other.says(Answer::Away);
+        assert!(
+            login(&rig, "ada", "right")
+                .await
+                .starts_with("NO [UNAVAILABLE]")
+        );
+    });
+}
+
 #[test]
 fn a_right_password_is_not_asked_for_again_at_once() {
     run(false, |rig, other| async move {

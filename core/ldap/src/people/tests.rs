@@ -127,25 +127,25 @@ fn groups_end_at_cycles_and_at_their_depth_and_a_part_is_not_the_whole() {
         found("a", &["cn=b", "uid=1"]),
         found("b", &["cn=a", "cn=b", "uid=2"]),
     ];
-    let mut all = members("CN=A", &cycle, GROUP_DEPTH_MAX).expect("whole");
+    let mut all = members("CN=A", &by_dn(&cycle), GROUP_DEPTH_MAX).expect("whole");
     all.sort();
     assert_eq!(all, ["uid=1", "uid=2"]);
     let chain: Vec<Found> = (0..30)
         .map(|level| found(&level.to_string(), &[&format!("cn={}", level + 1)]))
         .collect();
     assert!(
-        members("cn=0", &chain, GROUP_DEPTH_MAX).is_err(),
+        members("cn=0", &by_dn(&chain), GROUP_DEPTH_MAX).is_err(),
         "too deep"
     );
-    assert!(members("cn=20", &chain, GROUP_DEPTH_MAX).is_ok());
+    assert!(members("cn=20", &by_dn(&chain), GROUP_DEPTH_MAX).is_ok());
     let mut partial = [found("a", &["cn=b"]), found("b", &[])];
     partial[1].is_partial = true;
-    assert!(members("cn=a", &partial, GROUP_DEPTH_MAX).is_err());
-    assert!(members("cn=elsewhere", &partial, GROUP_DEPTH_MAX).is_err());
+    assert!(members("cn=a", &by_dn(&partial), GROUP_DEPTH_MAX).is_err());
+    assert!(members("cn=elsewhere", &by_dn(&partial), GROUP_DEPTH_MAX).is_err());
     let names: Vec<String> = (0..10_001).map(|number| format!("uid={number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     assert!(
-        members("cn=a", &[found("a", &names)], 16).is_err(),
+        members("cn=a", &by_dn(&[found("a", &names)]), 16).is_err(),
         "too many"
     );
 }

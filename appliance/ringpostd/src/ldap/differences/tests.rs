@@ -105,11 +105,68 @@ fn an_empty_answer_locks_no_user_out() {
         known.groups.insert("two@x".into(), Some(set(&[])));
         let found = changes(&[], &[], &known, share);
         let why = found.stopped.expect("it stops");
-        assert!(why.contains("3 of 3 accounts"), "{why}");
+        assert!(why.contains("no people at all"), "{why}");
+        let found = changes(&[person("new@x", &[])], &[], &known, share);
+        assert!(found.stopped.expect("it stops").contains("3 of 3 accounts"));
         let people = ["ada@x", "bob@x", "eve@x"].map(|name| person(name, &[]));
         let found = changes(&people, &[], &known, share);
         assert!(found.stopped.expect("it stops").contains("2 of 2 groups"));
     }
+}
+
+/// One account may always go, but not because nothing came.
+#[test]
+fn an_empty_answer_does_not_lock_a_single_user_out() {
+    let known = here(&[("ada@x", false)]);
+    assert!(changes(&[], &[], &known, 100).stopped.is_some());
+    let people = [person("bob@x", &[])];
+    assert_eq!(changes(&people, &[], &known, 100).stopped, None);
+    assert_eq!(changes(&[], &[], &here(&[("a@x", true)]), 10).stopped, None);
+}
+
+/// People are readable and the attribute with the members is not.
+#[test]
+fn groups_that_would_lose_all_members_are_counted() {
+    let mut known = here(&[("ada@x", false), ("bob@x", false)]);
+    let both = set(&["ada@x", "bob@x"]);
+    known.groups.insert("all@x".into(), Some(both.clone()));
+    known.groups.insert("two@x".into(), Some(both));
+    known.groups.insert("empty@x".into(), Some(set(&[])));
+    let people = ["ada@x", "bob@x"].map(|name| person(name, &[]));
+    let all = |members: &[&str]| ["all@x", "two@x"].map(|name| group(name, members));
+    let empty = group("empty@x", &[]);
+    let groups = |members| [&all(members)[..], &[empty.clone()]].concat();
+    let found = changes(&people, &groups(&[]), &known, 10);
+    assert!(found.stopped.expect("it stops").contains("2 of 3 groups"));
+    assert_eq!(
+        changes(&people, &groups(&["ada@x"]), &known, 10).stopped,
+        None
+    );
+}
+
+/// A login makes an account for a user without an address, under the user's name.
+#[test]
+fn an_account_of_a_user_without_an_address_stays() {
+    let nameless = |user: &str, is_disabled| Person {
+        address: None,
+        user: Some(user.to_owned()),
+        is_disabled,
+        ..person("?", &[])
+    };
+    let known = here(&[("ada@x", false), ("bob@x", false)]);
+    let people = [nameless("Ada", false), nameless("bob", true)];
+    let found = changes(&people, &[], &known, 50);
+    assert_eq!(found.all, [Change::Disable("bob@x".into(), AccountId(2))]);
+    assert_eq!(found.stopped, None);
+}
+
+#[test]
+fn of_two_entries_with_an_address_the_one_that_is_not_disabled_counts() {
+    let mut old = person("ada@x", &[]);
+    old.is_disabled = true;
+    let known = here(&[("ada@x", false)]);
+    let people = [old, person("ada@x", &[])];
+    assert!(changes(&people, &[], &known, 100).all.is_empty());
 }
 
 #[test]
