@@ -150,7 +150,7 @@ async fn perform(outgoing: &Outgoing, change: Change, quota_bytes: u64) -> Resul
             }
             change_members(outgoing, &name, members, true).await?;
         }
-        Change::ChangeGroup { name, add, drop } => {
+        Change::AlterGroup { name, add, drop } => {
             change_members(outgoing, &name, add, true).await?;
             change_members(outgoing, &name, drop, false).await?;
         }

@@ -40,7 +40,7 @@ pub(crate) enum Change {
         title: String,
         members: BTreeSet<String>,
     },
-    ChangeGroup {
+    AlterGroup {
         name: String,
         add: BTreeSet<String>,
         drop: BTreeSet<String>,
@@ -59,7 +59,7 @@ impl Change {
             Change::PutAlias(name, _) => ("set alias", name.clone()),
             Change::RemoveAlias(name) => ("remove alias", name.clone()),
             Change::MakeGroup { name, .. } => ("make group", name.clone()),
-            Change::ChangeGroup { name, .. } => ("change group", name.clone()),
+            Change::AlterGroup { name, .. } => ("change group", name.clone()),
             Change::RemoveGroup(name) => ("remove group", name.clone()),
             Change::ForgetMark(account) => ("forget removed account", account.0.to_string()),
         }
@@ -242,7 +242,7 @@ fn groups(found: &[Group], here: &Here, share: u32, changes: &mut Changes) {
         };
         match here.groups.get(name) {
             Some(Some(known)) if *known == members => {}
-            Some(Some(known)) => changes.all.push(Change::ChangeGroup {
+            Some(Some(known)) => changes.all.push(Change::AlterGroup {
                 name: name.to_owned(),
                 add: members.difference(known).cloned().collect(),
                 drop: known.difference(&members).cloned().collect(),

@@ -1,5 +1,9 @@
 //! The memory of right passwords, and the bound on checks.
 
+use std::pin::Pin;
+
+use argon2::password_hash::{PasswordHash, PasswordVerifier};
+
 use super::verifier::DECOY;
 use super::*;
 

@@ -116,6 +116,7 @@ mod tests {
                 cipher: cipher.to_owned(),
                 server_name: None,
                 exporter: None,
+                client_certificate: None,
             };
             let about = About {
                 hello: "c.example",

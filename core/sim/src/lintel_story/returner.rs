@@ -220,6 +220,8 @@ impl Returner {
     async fn look(&mut self, talk: &mut Talk, name: &'static str) -> Outcome<()> {
         let (all, is_ok) = self.ask(talk, name, "UID FETCH 1:* (FLAGS)").await?;
         if !is_ok {
+            // What was told before the NO was told: it does not come again.
+            self.cache(name, |cache| cache.learn(&all));
             return Ok(());
         }
         let strict = self.strict;

@@ -135,7 +135,7 @@ fn groups_that_would_lose_all_members_are_counted() {
     let people = ["ada@x", "bob@x"].map(|name| person(name, &[]));
     let all = |members: &[&str]| ["all@x", "two@x"].map(|name| group(name, members));
     let empty = group("empty@x", &[]);
-    let groups = |members| [&all(members)[..], &[empty.clone()]].concat();
+    let groups = |members| [&all(members)[..], std::slice::from_ref(&empty)].concat();
     let found = changes(&people, &groups(&[]), &known, 10);
     assert!(found.stopped.expect("it stops").contains("2 of 3 groups"));
     assert_eq!(
@@ -216,7 +216,7 @@ fn what_is_not_known_whole_stays_as_it_is() {
     );
     assert_eq!(
         found.all,
-        [Change::ChangeGroup {
+        [Change::AlterGroup {
             name: "all@x".into(),
             add: set(&["bob@x"]),
             drop: set(&["ada@x"]),
