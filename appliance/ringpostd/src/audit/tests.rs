@@ -303,7 +303,7 @@ fn a_flood_of_failures_leaves_the_logins_of_others_and_is_counted() {
     assert!(lines.len() < 200, "{}", lines.len());
 }
 
-/// A change of rights is no failed login: before, it was counted among these, without who did it.
+/// A change of rights is not a failed login: before, it was counted among these, without who did it.
 #[test]
 fn rights_that_are_changed_in_a_flood_have_a_line_of_their_own() {
     use client::login::audit::{From, Outcome, Protocol};
