@@ -15,12 +15,12 @@ use crate::hold::Hold;
 use crate::inner::Inner;
 use crate::limits::{
     ACCESS_BYTES_PER_ACCOUNT_MAX, ACCESS_PER_ACCOUNT_MAX, CONDEMNED_MAX, DIRECTORY_ROWS,
-    MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX,
+    MAILBOXES_PER_ACCOUNT_MAX, NAMES_BYTES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX,
 };
 use crate::name::{self, INBOX};
 use crate::noun::Depth;
 use crate::record::Entry;
-use crate::row::{AccessList, Tree, list_bytes_max};
+use crate::row::{AccessList, Tree, list_bytes_max, name_bytes_max};
 use crate::sharing::nearest_above;
 use crate::tree::TreeEntry;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
@@ -202,6 +202,7 @@ impl Mailboxes {
             if row.folders.contains_key(&new) || !taken.insert(new.clone()) {
                 return Err(MailboxFault::Exists);
             }
+            plan.grow(new.len().saturating_sub(name.len()))?;
             let (uid_validity, moved_at) = plan.moved(mailbox, &new, &mut hold)?;
             let rename = FolderEntry::Rename {
                 account,
@@ -238,6 +239,7 @@ impl Mailboxes {
         let mut entries = Vec::new();
         let mut plan = Creation::of(self, account, &row);
         plan.parents(&to, &mut entries)?;
+        plan.grow(to.len().saturating_sub(INBOX.len()))?;
         let (uid_validity, moved_at) = plan.moved(mailbox, &to, &mut hold)?;
         // INBOX's sessions have to learn of it even where the numbers could stay: under their name there is another mailbox now.
         let moved_at = match moved_at {
@@ -271,13 +273,13 @@ impl Mailboxes {
             .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
-        let (name, known, count) = self.with_account(account, |row| {
+        let (name, known, count, bytes) = self.with_account(account, |row| {
             let name = match row.subscriptions.contains(&name) {
                 true => name,
                 false => row.spelled(&name),
             };
             let known = row.subscriptions.contains(&name);
-            (name, known, row.subscriptions.len())
+            (name, known, row.subscriptions.len(), row.names_bytes_max())
         })?;
         // No record for what is so already: clients subscribe at every start.
         if known == subscribed {
@@ -285,6 +287,9 @@ impl Mailboxes {
         }
         if subscribed && count >= SUBSCRIPTIONS_PER_ACCOUNT_MAX {
             return Err(MailboxFault::TooMany("subscriptions"));
+        }
+        if subscribed && bytes + name_bytes_max(&name) > NAMES_BYTES_PER_ACCOUNT_MAX {
+            return Err(MailboxFault::TooMany("bytes of mailbox names"));
         }
         let subscribe = TreeEntry::Subscribe {
             account,
@@ -318,7 +323,7 @@ impl Mailboxes {
         }
     }
 
-    fn with_account<T>(
+    pub(crate) fn with_account<T>(
         &self,
         account: AccountId,
         look: impl FnOnce(&Tree) -> T,
@@ -340,6 +345,8 @@ struct Creation<'a> {
     row: &'a Tree,
     uid_validity_last: UidValidity,
     created: BTreeSet<String>,
+    /// Bytes that names take in the row.
+    names_bytes: usize,
     /// Entries of access lists that new folders began with, and their bytes in the row.
     inherited_count: usize,
     inherited_bytes: usize,
@@ -353,8 +360,18 @@ impl<'a> Creation<'a> {
             row,
             uid_validity_last: row.uid_validity_last,
             created: BTreeSet::new(),
+            names_bytes: row.names_bytes_max(),
             inherited_count: 0,
             inherited_bytes: 0,
+        }
+    }
+
+    /// Names take so much more of the row.
+    fn grow(&mut self, bytes: usize) -> Result<(), MailboxFault> {
+        self.names_bytes += bytes;
+        match bytes > 0 && self.names_bytes > NAMES_BYTES_PER_ACCOUNT_MAX {
+            true => Err(MailboxFault::TooMany("bytes of mailbox names")),
+            false => Ok(()),
         }
     }
 
@@ -377,6 +394,7 @@ impl<'a> Creation<'a> {
         if self.row.folders.len() + self.created.len() >= MAILBOXES_PER_ACCOUNT_MAX {
             return Err(MailboxFault::TooMany("mailboxes"));
         }
+        self.grow(name_bytes_max(name))?;
         let uid_validity = self.uid_validity()?;
         let mailbox = {
             let mut state = self.mailboxes.inner.state.borrow_mut();

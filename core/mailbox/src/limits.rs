@@ -17,9 +17,15 @@ pub const MAILBOXES_PER_ACCOUNT_MAX: usize = 10_000;
 /// Subscribed names of one account; names of deleted mailboxes stay subscribed, so they are bounded by themselves.
 pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 2 * MAILBOXES_PER_ACCOUNT_MAX;
 
+/// Bytes that mailboxes and subscriptions of one account take in its row. All of the row is written again as one record when reclaim needs the room of the
+/// records before it, and a record that does not fit a commit group would keep their segments for ever.
+pub const NAMES_BYTES_PER_ACCOUNT_MAX: usize = 640 * KIB;
+
 /// Names of one account that a mailbox left and whose last UIDVALIDITY is known exactly: more than anyone makes and leaves by hand, and 40 KiB
 /// of the account's row at most for usual names. A name beyond them may cost its next mailbox a new UIDVALIDITY.
 pub const NAMES_LEFT_MAX: usize = 1_000;
+/// Bytes of these names.
+pub const NAMES_LEFT_BYTES_MAX: usize = 64 * KIB;
 
 /// Entries of one folder's access list: the people and groups of a small company by name; larger ones use groups.
 pub const ACCESS_PER_FOLDER_MAX: usize = 64;
@@ -143,3 +149,14 @@ pub const RELOCATE_MAILBOXES_PER_GROUP: usize = 64;
 
 const _: () = assert!(CHUNK_MESSAGES.is_power_of_two());
 const _: () = assert!(UIDS_PER_RECORD_MAX * 10 <= 512 * KIB);
+
+// The row of an account whose every bound is reached, with its numbers, is a record that fits.
+const _: () = assert!(
+    NAMES_BYTES_PER_ACCOUNT_MAX
+        + NAMES_LEFT_BYTES_MAX
+        + NAMES_LEFT_MAX * 8
+        + ACCESS_BYTES_PER_ACCOUNT_MAX
+        + NOTES_BYTES_PER_ACCOUNT_MAX
+        + 4 * KIB
+        <= store::limits::GROUP_FIXED_BYTES_MAX
+);

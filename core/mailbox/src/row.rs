@@ -37,7 +37,7 @@ pub use message::{
     encoded_bytes_max, put_date, put_flags, put_messages, read_date, read_flags, read_messages,
 };
 pub use notes::{Notes, put_value, read_value};
-pub use tree::{Folder, Tree, put_special_use, read_special_use};
+pub use tree::{Folder, Tree, name_bytes_max, put_special_use, read_special_use};
 
 use base::cursor::Reader;
 use mail::Uid;

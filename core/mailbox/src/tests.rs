@@ -10,6 +10,7 @@ mod flags;
 mod folders;
 mod full;
 mod letters;
+mod long_names;
 mod pieces;
 mod rest;
 mod resync;

@@ -8,7 +8,7 @@ use mail::UidValidity;
 
 use tenancy::encoding::{Broken, put_text, read_text, read_u32};
 
-use crate::limits::NAMES_LEFT_MAX;
+use crate::limits::{NAMES_LEFT_BYTES_MAX, NAMES_LEFT_MAX};
 
 /// Exact for `NAMES_LEFT_MAX` names, and never too low for any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +37,15 @@ impl NamesLeft {
     pub fn leave(&mut self, name: &str, uid_validity: UidValidity) {
         let lowest = self.lowest(name).max(uid_validity);
         self.names.insert(name.to_owned(), lowest);
-        while self.names.len() > NAMES_LEFT_MAX {
+        let mut bytes: usize = self.names.keys().map(String::len).sum();
+        while self.names.len() > NAMES_LEFT_MAX || bytes > NAMES_LEFT_BYTES_MAX {
             // The lowest raises the bound of all other names least.
             let first = self.names.iter().min_by_key(|(_, value)| **value);
             let (name, value) = first
                 .map(|(name, value)| (name.clone(), *value))
                 .expect("full");
             self.names.remove(&name);
+            bytes -= name.len();
             self.others = self.others.max(value);
         }
     }

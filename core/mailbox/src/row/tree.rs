@@ -52,7 +52,21 @@ impl Default for Tree {
     }
 }
 
+/// Of a mailbox or a subscription in the row, beside its name: lengths, number, role.
+const BESIDE_NAME_BYTES_MAX: usize = 2 + 10 + 1;
+
+/// What a mailbox or a subscription of this name takes in the row, at most.
+pub fn name_bytes_max(name: &str) -> usize {
+    name.len() + BESIDE_NAME_BYTES_MAX
+}
+
 impl Tree {
+    /// What mailboxes and subscriptions take in the row, at most.
+    pub fn names_bytes_max(&self) -> usize {
+        let names = self.folders.keys().chain(&self.subscriptions);
+        names.map(|name| name_bytes_max(name)).sum()
+    }
+
     /// Appends the row; the pair of `decode`. One without access lists and notes has the bytes that earlier releases wrote, and they read it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let is_plain = self.access.is_empty() && self.notes.is_empty();
