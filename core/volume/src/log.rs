@@ -55,7 +55,7 @@ pub(crate) struct Log {
     clean: bool,
     /// A segment is being given up: nothing is submitted until its batches have moved.
     respooling: bool,
-    /// A counting leg refused a batch and what that means is not decided: nothing is submitted until it is (`outage`).
+    /// A counting leg refused a batch that is at the devices, and what that means is not decided: nothing is submitted until it is (`outage`).
     refused: bool,
     /// How often batches moved to other segments because a device refused them.
     moves: u64,

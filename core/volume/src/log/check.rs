@@ -31,6 +31,10 @@ impl Log {
         assert!(self.acked < self.next);
         assert!(self.submitted <= self.pipeline.len());
         assert!(self.submitted <= BATCHES_IN_FLIGHT_MAX);
+        assert!(
+            !self.refused || self.submitted > 0,
+            "a judgement is due of which no batch is at the devices: nothing would ever be submitted again"
+        );
         if self.is_stopped() {
             assert!(self.pipeline.is_empty(), "nothing waits any more");
             return;
@@ -216,6 +220,37 @@ mod tests {
             entry.legs[0] = LegWrite::Flying { since: Time(0) };
         }
         log.submitted = 2;
+        log.check(&PLAN);
+    }
+
+    #[test]
+    fn a_judgement_is_due_no_more_when_the_last_batch_is_acknowledged_or_moves() {
+        let mut log = log();
+        append(&mut log);
+        log.note_refused();
+        assert!(!log.is_to_be_judged(), "nothing is at the devices");
+        submit(&mut log).expect("it may go");
+        log.note_refused();
+        assert!(log.is_to_be_judged());
+        log.check(&PLAN);
+        // Another leg refused it, and does not count any more.
+        log.note_write(Lsn(1), 0, LegIndex(0), Ok(()), Time(5));
+        log.take_durable(&COUNTING).expect("durable");
+        assert!(!log.is_to_be_judged());
+        append(&mut log);
+        assert_eq!(submit(&mut log), Some(Lsn(2)));
+        log.note_refused();
+        assert!(log.move_all(PLAN.segment_blocks()), "there is room");
+        assert!(!log.is_to_be_judged());
+        assert_eq!(submit(&mut log), Some(Lsn(2)));
+        log.check(&PLAN);
+    }
+
+    #[test]
+    #[should_panic(expected = "a judgement is due")]
+    fn a_judgement_without_a_batch_is_seen() {
+        let mut log = log();
+        log.refused = true;
         log.check(&PLAN);
     }
 

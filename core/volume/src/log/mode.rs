@@ -151,7 +151,8 @@ impl Log {
         if !self.is_outage() {
             return false;
         }
-        (self.mode, self.refused) = (Mode::Running, true);
+        self.mode = Mode::Running;
+        self.note_refused();
         true
     }
 
@@ -166,7 +167,7 @@ impl Log {
             tracing::error!(why, "the volume stops");
         }
         self.mode = Mode::Stopped(why.to_string());
-        self.submitted = 0;
+        (self.submitted, self.refused) = (0, false);
         Some(std::mem::take(&mut self.pipeline))
     }
 }

@@ -157,13 +157,16 @@ impl Log {
             "acknowledgements leave no gap (I3)"
         );
         self.submitted -= 1;
+        // A leg that refused may have left while its refusal was still to be judged: with the last batch the judgement is due no more.
+        self.refused &= self.submitted > 0;
         self.acked = entry.lsn;
         Some(entry)
     }
 
-    /// A counting leg refused a batch: nothing is submitted until it is decided what that means.
+    /// A counting leg refused a batch: nothing is submitted until it is decided what that means. Without a batch at the devices there is
+    /// nothing to decide, and no event would bring the decision: `deadline` watches only while there is one.
     pub fn note_refused(&mut self) {
-        self.refused = true;
+        self.refused = self.submitted > 0;
     }
 
     /// Whether that is still to be decided, in a mode in which it can be.
@@ -240,7 +243,8 @@ impl Log {
         };
         assert_eq!(places.len(), self.pipeline.len());
         self.table = table;
-        self.submitted = 0;
+        // No leg has refused them in their new places.
+        (self.submitted, self.refused) = (0, false);
         self.moves += 1;
         if let Some(first) = self.pipeline.front() {
             self.marks.forget_from(first.lsn);

@@ -148,6 +148,40 @@ fn a_refusal_is_judged_although_the_operator_takes_the_silent_leg_out() {
     bench.append(&volume, b"goes on").expect("durable");
 }
 
+/// Seed 21104: the leg that keeps a write is also the one that refuses the next. When it has left, nothing that was refused waits any more, and
+/// the batches that were held back meanwhile are submitted. `ejected`: the operator takes it out before its write is late.
+#[test]
+fn what_waited_for_the_judgement_goes_on_when_the_leg_that_refused_leaves() {
+    for fault in [IoFault::Medium, IoFault::NoSpace] {
+        for ejected in [false, true] {
+            let bench = Bench::new(708, 2);
+            let volume = bench.open();
+            bench.append(&volume, b"before").expect("durable");
+            hang(&bench, 1);
+            let kept = start(&bench, &volume, b"kept");
+            soon(&bench);
+            refuse(&bench, 1, Some(fault));
+            let refused = start(&bench, &volume, b"refused");
+            soon(&bench);
+            cure(&bench);
+            let held_back = start(&bench, &volume, b"held back");
+            if ejected {
+                let ejected = volume.eject(LegIndex(1), "a test");
+                bench.world.block_on(ejected).expect("recorded");
+            }
+            for answer in [kept, refused, held_back] {
+                let answer = bench.world.block_on(answer).expect("answered");
+                answer.expect("durable on the one that is left");
+            }
+            assert_eq!(
+                (state(&volume, 0), state(&volume, 1)),
+                (LegState::InSync, LegState::Stale)
+            );
+            bench.append(&volume, b"goes on").expect("durable");
+        }
+    }
+}
+
 /// Every leg keeps a write and refuses another: none leaves, new mail is refused, and all goes on when the writes end.
 #[test]
 fn legs_that_are_all_silent_beside_a_refusal_are_an_outage() {
