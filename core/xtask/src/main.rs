@@ -51,7 +51,7 @@ enum Verb {
         /// Also build the image and run the stories in QEMU
         #[arg(long)]
         all: bool,
-        /// Run only these steps: check, unit, sim, fuzz, real, image, qemu, thunderbird
+        /// Run only these steps: check, unit, sim, fuzz, real, image, qemu, thunderbird, imapflow
         #[arg(long, value_name = "STEP")]
         only: Vec<String>,
     },

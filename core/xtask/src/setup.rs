@@ -64,6 +64,23 @@ const FOR_TESTS: &[Package] = &[
         name: "opendkim",
         proof: "/usr/sbin/opendkim",
     },
+    // Programs that people read mail with, each with a job in `appliance/ringpostd/tests/real/programs`.
+    Package {
+        name: "offlineimap3",
+        proof: "offlineimap",
+    },
+    Package {
+        name: "getmail6",
+        proof: "getmail",
+    },
+    Package {
+        name: "sieve-connect",
+        proof: "sieve-connect",
+    },
+    Package {
+        name: "mutt",
+        proof: "mutt",
+    },
     // A directory; a test starts it with people of its own, and the service is not.
     Package {
         name: "slapd",
@@ -117,6 +134,18 @@ const FOR_THUNDERBIRD: &[Package] = &[
     Package {
         name: "thunderbird",
         proof: "thunderbird",
+    },
+];
+
+/// What a day with imapflow needs; npm brings the library itself, by the lock file of its folder.
+const FOR_IMAPFLOW: &[Package] = &[
+    Package {
+        name: "nodejs",
+        proof: "node",
+    },
+    Package {
+        name: "npm",
+        proof: "npm",
     },
 ];
 
@@ -229,6 +258,11 @@ pub fn for_image() -> Result<(), String> {
 /// What `cargo xtask test --only thunderbird` needs, installed when missing.
 pub fn for_thunderbird() -> Result<(), String> {
     ensure(&[FOR_THUNDERBIRD]).map(|_| ())
+}
+
+/// What `cargo xtask test --only imapflow` needs, installed when missing.
+pub fn for_imapflow() -> Result<(), String> {
+    ensure(&[FOR_IMAPFLOW]).map(|_| ())
 }
 
 /// What `cargo xtask boot` and the QEMU suite need, installed when missing.

@@ -13,8 +13,8 @@ use crate::{house, licences, setup};
 const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real"];
 /// What `--all` adds: as many seeds again, the bootable image, and guests that boot it.
 const STEPS_OF_ALL: &[&str] = &["seeds", "image", "qemu"];
-/// Runs only when it is named: it needs a desktop's packages.
-const STEP_BY_NAME: &str = "thunderbird";
+/// Run only when they are named: one needs a desktop's packages, the other one npm's.
+const STEPS_BY_NAME: &[&str] = &["thunderbird", "imapflow"];
 
 /// Format, clippy, licences, house rules.
 pub fn check(root: &Path) -> Result<(), String> {
@@ -26,7 +26,7 @@ pub fn check(root: &Path) -> Result<(), String> {
 /// The usual steps, all of them, or only the named ones. Names may be joined by commas.
 pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     let only: Vec<&str> = only.iter().flat_map(|word| word.split(',')).collect();
-    let known = [STEPS, STEPS_OF_ALL, &[STEP_BY_NAME]].concat();
+    let known = [STEPS, STEPS_OF_ALL, STEPS_BY_NAME].concat();
     if let Some(unknown) = only.iter().find(|step| !known.contains(step)) {
         return Err(format!(
             "no step '{unknown}'; there are: {}",
@@ -44,9 +44,10 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     if wanted("check") {
         check_steps(root, &mut tally);
     }
-    if ["unit", "sim", "fuzz", "real", "seeds", "qemu", STEP_BY_NAME]
-        .into_iter()
-        .any(&wanted)
+    if ["unit", "sim", "fuzz", "real", "seeds", "qemu"]
+        .iter()
+        .chain(STEPS_BY_NAME)
+        .any(|step| wanted(step))
     {
         // Once, for all of them, and always of the whole workspace: building a part of it turns other features of shared
         // dependencies on, and so compiles those anew. Benchmarks are not run here: that clippy has read them is enough.
@@ -94,12 +95,16 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
         let more = ["--from", "1000", "--seeds", "1000"];
         tally.command("simulator: 1,000 seeds more", &mut simulator(root, &more));
     }
-    if wanted(STEP_BY_NAME) {
-        tally.timed("packages for Thunderbird", setup::for_thunderbird);
-        let story = ["--workspace", "--test", REAL, "thunderbird"];
+    for step in STEPS_BY_NAME.iter().filter(|step| wanted(step)) {
+        let packages = match *step {
+            "thunderbird" => setup::for_thunderbird,
+            _ => setup::for_imapflow,
+        };
+        tally.timed(&format!("packages for {step}"), packages);
         let mut command = cargo(root, &["test", "--locked"]);
-        command.args(story).args(["--", "--ignored", "--nocapture"]);
-        tally.counted("a day with Thunderbird", &mut command);
+        command.args(["--workspace", "--test", REAL, step]);
+        command.args(["--", "--ignored", "--nocapture"]);
+        tally.counted(&format!("a day with {step}"), &mut command);
     }
     if wanted("image") || wanted("qemu") {
         tally.timed("packages for guests", setup::for_boot);
