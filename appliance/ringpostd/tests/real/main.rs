@@ -49,6 +49,7 @@ mod shared;
 mod spam;
 mod spool;
 mod start;
+mod stress;
 mod submission;
 mod thunderbird;
 mod transfer;
