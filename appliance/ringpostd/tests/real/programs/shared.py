@@ -14,6 +14,8 @@ def run(*words, input=None, wanted=0):
     "Runs a program to its end; its words. It must end with the status that is wanted."
     ended = subprocess.run([str(word) for word in words], input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=110)
     said = ended.stdout.decode("utf-8", "replace")
+    # A job that is ended from outside shows how far it came.
+    print("ran", *words[:4], flush=True)
     assert ended.returncode == wanted, f"{words} ended with {ended.returncode}:\n{said[-4000:]}"
     return said
 

@@ -21,4 +21,5 @@ def on_a_terminal(*words):
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(terminal)
+    print("ran", words[0], flush=True)
     return shown

@@ -44,7 +44,7 @@ class Owner(threading.Thread):
 
     def step(self, session):
         deeds = [(self.append, 6), (self.store, 8), (self.fetch, 8), (self.search, 5), (self.place, 5), (self.give_up, 3), (self.expunge, 3), (self.idle, 2),
-                 (self.status, 2), (self.select, 2), (self.noop, 3), (self.pipeline, 3), (self.temporary_box, 1), (self.deliver, 1), (self.conditional, 3)]
+                 (self.status, 2), (self.select, 2), (self.noop, 3), (self.pipeline, 3), (self.temporary_box, 1), (self.deliver, 1), (self.conditional, 3), (self.saved, 2)]
         deed = self.picks.choices([deed for deed, _ in deeds], [weight for _, weight in deeds])[0]
         self.done[deed.__name__] += 1
         deed(session)
@@ -212,6 +212,15 @@ class Owner(threading.Thread):
     def pipeline(self, session):
         "Several commands at once, none of which means something else after another."
         texts = [self.picks.choice(["NOOP", "UID SEARCH FLAGGED", "UID FETCH 1:* (FLAGS)", "STATUS INBOX (MESSAGES)", "UID SEARCH ALL", 'LIST "" *']) for _ in range(4)]
+        for answer in session.finish(session.send(*texts)):
+            if not answer.startswith("OK"):
+                session.fault(f"{texts} were answered {answer}")
+
+    def saved(self, session):
+        "RFC 9051 §6.4.4.1: what was found is asked for by `$`, whatever goes in between; numbers mean what they meant."
+        uid = self.picks.choice(["", "UID "])
+        key = self.picks.choice(["ALL", "FLAGGED", "UNSEEN", "KEYWORD kw1", "SUBJECT nowhere"])
+        texts = [f"SEARCH RETURN (SAVE) {key}", f"{uid}FETCH $ (UID FLAGS)", "UID FETCH $ (RFC822.SIZE)"]
         for answer in session.finish(session.send(*texts)):
             if not answer.startswith("OK"):
                 session.fault(f"{texts} were answered {answer}")
