@@ -5,7 +5,7 @@ use mailbox::Message;
 
 use super::super::mode::Mode;
 
-/// `* 3 FETCH (`, or `* 7 UIDFETCH (` to a client that is told no numbers (RFC 9586 §3.3).
+/// `* 3 FETCH (`, or `* 7 UIDFETCH (` to a client that gets no numbers (RFC 9586 §3.3).
 pub fn put_fetch_head(out: &mut Vec<u8>, number: u32, uid: u32, uid_only: bool) {
     put(out, "* ");
     put_number(out, if uid_only { uid } else { number });
