@@ -19,6 +19,7 @@
 mod acl;
 mod annotate;
 mod append;
+mod batches;
 mod fault;
 mod fetch;
 mod folders;

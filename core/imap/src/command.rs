@@ -135,6 +135,11 @@ pub enum Body {
     Sort(SortRequest),
     /// RFC 5256 §3.
     Thread(ThreadRequest),
+    /// RFC 10022: ranges of UIDs that hold `size` messages each, the newest first. `batches`: only these, counted from 1.
+    UidBatches {
+        size: u32,
+        batches: Option<(u32, u32)>,
+    },
     /// RFC 9051 §6.4.5. `uid`: the set has UIDs, and the replies carry the UID.
     Fetch {
         uid: bool,

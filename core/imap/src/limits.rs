@@ -74,6 +74,8 @@ pub const IDENTIFIER_BYTES_MAX: usize = 1_024;
 pub const METADATA_ENTRIES_MAX: usize = 64;
 /// METADATA: octets of an entry's name. Names of vendors' entries have some forty.
 pub const METADATA_NAME_BYTES_MAX: usize = 255;
+/// RFC 10022: messages of a batch, at least.
+pub const BATCH_MESSAGES_MIN: u32 = 500;
 /// RFC 8474 §7: octets of an object identifier.
 pub const OBJECT_ID_BYTES_MAX: usize = 255;
 /// Resources in one SETQUOTA: RFC 9208 §5 has four.

@@ -46,6 +46,8 @@ pub enum Refusal {
     BadSpecialUse,
     /// RFC 9051 §6.3.12: a message with NUL; answered NO with UNKNOWN-CTE.
     Binary,
+    /// RFC 10022: a range of batches that begins above its end; answered BAD with CLIENTBUG.
+    TurnedBatches,
 }
 
 /// How to read mailbox names.
@@ -200,6 +202,7 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
                 slice,
             }
         }
+        "UIDBATCHES" => more::uid_batches(words)?,
         "STORE" => store(words, uid)?,
         "COPY" => {
             let set = spaced_set(words)?;

@@ -5,6 +5,7 @@
 //! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
 mod admit;
+mod enable;
 mod login;
 mod more;
 
@@ -147,6 +148,8 @@ pub struct Session {
     condstore: bool,
     /// ENABLE QRESYNC was given (RFC 7162 §3.2.3).
     qresync: bool,
+    /// ENABLE UIDONLY was given (RFC 9586 §3.1).
+    uid_only: bool,
     /// BAD replies so far; past `BAD_COMMANDS_MAX` the connection is closed.
     bad_commands: u32,
     /// Refused logins so far; at `LOGIN_FAILURES_MAX` the connection is closed.
@@ -174,6 +177,7 @@ impl Session {
             utf8: false,
             condstore: false,
             qresync: false,
+            uid_only: false,
             bad_commands: 0,
             login_failures: 0,
             saved_lost: false,
@@ -478,47 +482,6 @@ impl Session {
         }
     }
 
-    /// ENABLE. What was enabled stays enabled until the connection ends.
-    /// With a mailbox open the caller answers it once CONDSTORE is newly enabled: it knows HIGHESTMODSEQ (RFC 7162 §3.1).
-    fn on_enable(
-        &mut self,
-        tag: Box<str>,
-        capabilities: Vec<Box<str>>,
-        out: &mut Vec<u8>,
-    ) -> Option<Event> {
-        let before = self.condstore;
-        // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
-        let mut enabled = String::new();
-        for capability in &capabilities {
-            if self.hiding.hides(capability) {
-                continue;
-            }
-            let slot = match &capability[..] {
-                "IMAP4REV2" => &mut self.rev2,
-                "UTF8=ACCEPT" => &mut self.utf8,
-                "CONDSTORE" => &mut self.condstore,
-                "QRESYNC" => &mut self.qresync,
-                _ => continue,
-            };
-            if !std::mem::replace(slot, true) {
-                enabled.push(' ');
-                enabled.push_str(capability);
-            }
-        }
-        // RFC 7162 §3.2.3.
-        self.condstore |= self.qresync;
-        put_untagged(out, &format!("ENABLED{enabled}"));
-        if self.condstore && !before && matches!(self.state, State::Selected { .. }) {
-            let body = Body::Enable(capabilities);
-            return Some(Event::Perform {
-                command: Command { tag, body },
-                bytes: Vec::new(),
-            });
-        }
-        put_reply(out, &tag, Status::Ok, "", "Enable completed");
-        None
-    }
-
     /// The caller has opened a mailbox and written its data.
     pub fn selected(&mut self, read_only: bool) {
         assert!(!matches!(
@@ -569,6 +532,12 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
         ),
         Refusal::BadMailboxName => (Status::No, "CANNOT", "Invalid mailbox name"),
         Refusal::Binary => (Status::No, "UNKNOWN-CTE", "Message contains NUL octets"),
+        // RFC 10022.
+        Refusal::TurnedBatches => (
+            Status::Bad,
+            "CLIENTBUG",
+            "Batches must be named from the lower to the higher number",
+        ),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "Special use not supported"),
     }
 }

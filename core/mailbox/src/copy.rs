@@ -1,10 +1,15 @@
 //! COPY and MOVE: new entries that share the body (RFC 3501 §6.4.7, RFC 6851, RFC 4315 COPYUID).
+//!
+//! What does not fit one commit batch goes in several groups. A COPY of several is marked in the log until its last group (`copying.rs`): a
+//! failure takes back what is there, and so does the start after a crash. A MOVE of several is not: each message is in one of the two mailboxes
+//! at any moment, and a client that was cut off finds the rest where it was.
 
 use std::collections::BTreeSet;
 
 use mail::{Rights, Uid, UidValidity};
 use store::Purpose;
 
+use crate::copying::CopyEntry;
 use crate::deliver::Standing;
 use crate::hold::Hold;
 use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
@@ -47,8 +52,8 @@ struct Part {
 impl Mailboxes {
     /// All of `uids` that exist, or none: (source, its new UID), ascending by source.
     ///
-    /// More than fits one commit batch (some 2,000 messages) goes in several; when a later one fails the earlier ones are taken back. Only a
-    /// crash between them can leave some of the copies, for a COPY that was never answered.
+    /// More than fits one commit batch (some 2,000 messages) goes in several; when a later one fails the earlier ones are taken back, and so they
+    /// are at the start after a crash.
     pub async fn copy(
         &self,
         from: MailboxId,
@@ -56,6 +61,17 @@ impl Mailboxes {
         to: MailboxId,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         self.copy_with(from, uids, to, Rights::ALL).await
+    }
+
+    /// For the simulator: a COPY is large from so many bytes of encoded messages on.
+    pub fn copy_in_groups_of(&self, bytes_max: usize) {
+        assert!(bytes_max <= GROUP_MESSAGE_BYTES_MAX);
+        self.inner.copy_group_bytes.set(bytes_max);
+    }
+
+    /// COPYs that placed some of their messages and not all: those under way, and those that a volume which cannot be written could not take back.
+    pub fn copies_unfinished(&self) -> usize {
+        self.inner.state.borrow().unfinished.len()
     }
 
     /// As `copy`, by an account with these rights on the target: flags that it may not set there do not come along (RFC 4314 §4).
@@ -118,8 +134,9 @@ impl Mailboxes {
         let mut left: BTreeSet<Uid> = uids.iter().copied().collect();
         let mut pairs = Vec::new();
         let mut uid_validity = None;
+        let mut copy = None;
         loop {
-            match self.place_some(from, &mut left, to, how).await {
+            match self.place_some(from, &mut left, to, how, &mut copy).await {
                 Ok((validity, more)) => {
                     uid_validity = Some(validity);
                     pairs.extend(more);
@@ -132,21 +149,24 @@ impl Mailboxes {
                     if how.0 == Keep::Nothing {
                         return Err((fault, uid_validity.map(|validity| (validity, pairs))));
                     }
-                    self.take_back(to, pairs.iter().map(|(_, new)| *new).collect())
-                        .await;
+                    let placed = pairs.iter().map(|(_, new)| *new).collect();
+                    if let Err(fault) = self.take_back(to, placed, copy).await {
+                        tracing::warn!(mailbox = to.0, %fault, "copies of a failed COPY stay in the mailbox until the next start");
+                    }
                     return Err((fault, None));
                 }
             }
         }
     }
 
-    /// Takes from `left` what fits one group and places it. Empty pairs when none of them exists.
+    /// Takes from `left` what fits one group and places it. Empty pairs when none of them exists. `copy` names a COPY of several groups from its first on.
     async fn place_some(
         &self,
         from: MailboxId,
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
         how: How,
+        copy: &mut Option<Uid>,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         self.inner.room_for(Purpose::Keep, false, 1).await?;
         let lowest = left.first().copied().unwrap_or(Uid(u32::MAX));
@@ -161,7 +181,7 @@ impl Mailboxes {
         };
 
         // No await from here to `commit`: the order of numbers is the order of the log.
-        let part = self.part(from, left, to, how, &mut hold)?;
+        let part = self.part(from, left, to, how, copy, &mut hold)?;
         if !part.entries.is_empty() {
             self.inner.commit(Vec::new(), part.entries, hold).await?;
         }
@@ -175,22 +195,36 @@ impl Mailboxes {
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
         (keep, rights): How,
+        copy: &mut Option<Uid>,
         hold: &mut Hold,
     ) -> Result<Part, MailboxFault> {
         let mut state = self.inner.state.borrow_mut();
         let source = state.mailboxes.get(&from).expect("it is held and open");
-        let mut messages = take_part(left, |uid| {
+        let bytes_max = match keep {
+            Keep::Source => self.inner.copy_group_bytes.get(),
+            Keep::Nothing => GROUP_MESSAGE_BYTES_MAX,
+        };
+        let mut messages = take_part(left, bytes_max, |uid| {
             let leaving = source.leaving.borrow().contains(&uid);
             source.find(uid).filter(|_| !leaving).cloned()
         });
         if messages.is_empty() {
             let target = state.mailboxes.get(&to).expect("it is held and open");
             let uid_validity = target.head.uid_validity;
+            // The others went meanwhile: what is there is all of it.
+            let done = copy.map(|copy| CopyEntry::Done { mailbox: to, copy });
+            if done.is_some() {
+                hold.pend(target, &self.inner.settled);
+            }
             return Ok(Part {
                 uid_validity,
                 pairs: Vec::new(),
-                entries: Vec::new(),
+                entries: done.into_iter().map(Entry::from).collect(),
             });
+        }
+        let in_groups = keep == Keep::Source && (copy.is_some() || !left.is_empty());
+        if in_groups && !left.is_empty() && !state.has_room_for_copy(copy.is_none()) {
+            return Err(MailboxFault::TooMany("large copies at once"));
         }
         let bytes = messages
             .iter()
@@ -231,6 +265,22 @@ impl Mailboxes {
             messages,
         };
         let mut entries = vec![place.into()];
+        if in_groups {
+            let last = pairs.last().expect("there are messages").1;
+            let name = *copy.get_or_insert(placed.uid);
+            let mark = match left.is_empty() {
+                true => CopyEntry::Done {
+                    mailbox: to,
+                    copy: name,
+                },
+                false => CopyEntry::Part {
+                    mailbox: to,
+                    copy: name,
+                    ranges: vec![(placed.uid, last)],
+                },
+            };
+            entries.push(mark.into());
+        }
         if keep == Keep::Nothing {
             let source = state.mailboxes.get_mut(&from).expect("it is held and open");
             let uids: Vec<Uid> = pairs.iter().map(|(old, _)| *old).collect();
@@ -251,43 +301,105 @@ impl Mailboxes {
         })
     }
 
-    /// RFC 3501 §6.4.7: a COPY that fails leaves the target as it was.
-    async fn take_back(&self, mailbox: MailboxId, uids: Vec<Uid>) {
-        for uids in uids.chunks(UIDS_PER_RECORD_MAX) {
-            let Ok(mut hold) = self.hold_open(mailbox, Depth::From(uids[0])).await else {
-                return;
-            };
-            let modseq = {
+    /// RFC 3501 §6.4.7: a COPY that fails leaves the target as it was. The mark of `copy` goes with the last of them.
+    async fn take_back(
+        &self,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        copy: Option<Uid>,
+    ) -> Result<(), MailboxFault> {
+        let mut rest = &uids[..];
+        loop {
+            // until `rest` is empty: once at least, for the mark
+            let (some, later) = rest.split_at(rest.len().min(UIDS_PER_RECORD_MAX));
+            rest = later;
+            let depth = Depth::from_lowest(some.first().copied());
+            let mut hold = self.hold_open(mailbox, depth).await?;
+            let mut entries: Vec<Entry> = Vec::new();
+            {
                 let mut state = self.inner.state.borrow_mut();
                 let Some(entry) = state.mailboxes.get_mut(&mailbox) else {
-                    return;
+                    return Err(MailboxFault::NoMailbox);
                 };
                 hold.pend(entry, &self.inner.settled);
-                entry.next_modseq()
-            };
-            let expunge = MessageEntry::Expunge {
-                mailbox,
-                modseq,
-                deleted_only: false,
-                uids: uids.to_vec(),
-            };
-            let entries = vec![expunge.into()];
-            if let Err(fault) = self.inner.commit(Vec::new(), entries, hold).await {
-                tracing::warn!(mailbox = mailbox.0, %fault, "copies of a failed COPY stay in the mailbox");
-                return;
+                if !some.is_empty() {
+                    let expunge = MessageEntry::Expunge {
+                        mailbox,
+                        modseq: entry.next_modseq(),
+                        deleted_only: false,
+                        uids: some.to_vec(),
+                    };
+                    entries.push(expunge.into());
+                }
+            }
+            if let (true, Some(copy)) = (rest.is_empty(), copy) {
+                entries.push(CopyEntry::Done { mailbox, copy }.into());
+            }
+            if !entries.is_empty() {
+                self.inner.commit(Vec::new(), entries, hold).await?;
+            }
+            if rest.is_empty() {
+                return Ok(());
             }
         }
+    }
+
+    /// After a crash: what large COPYs had placed that were not at their end. What cannot be taken back now stays marked for the next start.
+    pub(crate) async fn take_back_unfinished(&self) {
+        let unfinished = self.inner.state.borrow().unfinished.clone();
+        for ((mailbox, copy), ranges) in unfinished {
+            let count = ranges.len();
+            match self.take_back_copy(mailbox, copy, &ranges).await {
+                Ok(()) => {
+                    tracing::info!(
+                        mailbox = mailbox.0,
+                        ranges = count,
+                        "an unfinished COPY was taken back"
+                    );
+                }
+                Err(fault) => {
+                    tracing::warn!(mailbox = mailbox.0, %fault, "an unfinished COPY stays in the mailbox until the next start");
+                }
+            }
+        }
+    }
+
+    /// What is left of it in the mailbox.
+    async fn take_back_copy(
+        &self,
+        mailbox: MailboxId,
+        copy: Uid,
+        ranges: &[(Uid, Uid)],
+    ) -> Result<(), MailboxFault> {
+        let depth = Depth::from_lowest(ranges.first().map(|(low, _)| *low));
+        let uids = {
+            let _hold = self.hold_open(mailbox, depth).await?;
+            let state = self.inner.state.borrow();
+            let messages = state.mailboxes.get(&mailbox).map(|entry| &entry.messages);
+            let uids = messages.into_iter().flat_map(|messages| messages.iter());
+            let uids = uids.map(|message| message.uid);
+            let is_of_it = |uid: &Uid| {
+                let after = ranges.partition_point(|(low, _)| low <= uid);
+                after > 0 && ranges[after - 1].1 >= *uid
+            };
+            uids.filter(is_of_it).collect()
+        };
+        self.take_back(mailbox, uids, Some(copy)).await
     }
 }
 
 /// The next messages of `left` that fit one group together; those that do not exist are dropped from it.
-fn take_part(left: &mut BTreeSet<Uid>, find: impl Fn(Uid) -> Option<Message>) -> Vec<Message> {
+fn take_part(
+    left: &mut BTreeSet<Uid>,
+    bytes_max: usize,
+    find: impl Fn(Uid) -> Option<Message>,
+) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut bytes = 0;
     while let Some(uid) = left.first().copied() {
         if let Some(message) = find(uid) {
             bytes += encoded_bytes_max(&message);
-            if !messages.is_empty() && bytes > GROUP_MESSAGE_BYTES_MAX {
+            if !messages.is_empty() && bytes > bytes_max {
                 break;
             }
             messages.push(message);

@@ -70,6 +70,8 @@ pub struct Inner {
     pub placing_next: Cell<u64>,
     /// What reclaim is doing, while it does it.
     pub pass: RefCell<Option<Pass>>,
+    /// A COPY places so many bytes of encoded messages in one group.
+    pub copy_group_bytes: Cell<usize>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
     /// Walks of all chunk rows, for tests of what reclaim costs at rest.

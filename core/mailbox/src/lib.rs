@@ -32,6 +32,7 @@ mod accounts;
 mod append;
 mod checkpoint;
 mod copy;
+mod copying;
 mod deliver;
 mod flags;
 mod folder;

@@ -79,6 +79,11 @@ pub const WATCHES_MAX: usize = 1 << 20;
 /// (1 MiB at most), beside whatever else the batch holds.
 pub const GROUP_MESSAGE_BYTES_MAX: usize = 256 * KIB;
 
+/// COPYs under way at once that are larger than a group, and ranges of UIDs that they placed, all together: 8 bytes each. A range grows as long as nothing
+/// else arrives between two groups, so that a COPY of millions has a handful. Past either a COPY is refused, and taken back.
+pub const COPIES_UNFINISHED_MAX: usize = 64;
+pub const COPY_RANGES_MAX: usize = 16_384;
+
 /// UIDs in one flag or expunge record: 5 bytes each when nothing can be written as a range.
 pub const UIDS_PER_RECORD_MAX: usize = 32_768;
 
@@ -149,6 +154,10 @@ pub const RELOCATE_MAILBOXES_PER_GROUP: usize = 64;
 
 const _: () = assert!(CHUNK_MESSAGES.is_power_of_two());
 const _: () = assert!(UIDS_PER_RECORD_MAX * 10 <= 512 * KIB);
+// The last part of a snapshot has them all beside it.
+const _: () = assert!(
+    GROUP_MESSAGE_BYTES_MAX + COPY_RANGES_MAX * 10 + COPIES_UNFINISHED_MAX * 32 <= 512 * KIB
+);
 
 // The row of an account whose every bound is reached, with its numbers, is a record that fits.
 const _: () = assert!(

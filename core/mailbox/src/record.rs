@@ -9,6 +9,7 @@ use store::{BodyRef, Lsn, Purpose, Record, RecordKind};
 use tenancy::encoding::Broken;
 
 use crate::access::AccessEntry;
+use crate::copying::CopyEntry;
 use crate::folder::FolderEntry;
 use crate::message::MessageEntry;
 use crate::noun::{Effect, Needs, Noun};
@@ -63,6 +64,7 @@ nouns! {
     Folder(FolderEntry),
     Access(AccessEntry),
     Message(MessageEntry),
+    Copying(CopyEntry),
     Snapshot(MailboxSnapshot)
 }
 

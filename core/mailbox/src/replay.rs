@@ -13,7 +13,9 @@ use tenancy::{Reading, Tenancy, Tenant};
 
 use crate::hold::Hold;
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, ROWS_PER_READ, SHARES_MAX};
+use crate::limits::{
+    CONDEMNED_MAX, COPIES_UNFINISHED_MAX, GROUP_MESSAGE_BYTES_MAX, ROWS_PER_READ, SHARES_MAX,
+};
 use crate::message::MessageEntry;
 use crate::noun::Depth;
 use crate::record::Entry;
@@ -32,7 +34,7 @@ impl Mailboxes {
         Mailboxes::open_beside(io, store, replay, settings, |_| Vec::new()).await
     }
 
-    /// As `open`, beside other tenants of the log, which these mailboxes keep.
+    /// As `open`, beside other tenants of the log, which these mailboxes keep. A COPY that a crash cut is taken back before anything is served.
     pub async fn open_beside(
         io: device::Io,
         store: Store,
@@ -56,6 +58,7 @@ impl Mailboxes {
             "they were made just now"
         );
         tenancy.open(replay, tenants).await.map_err(unavailable)?;
+        mailboxes.take_back_unfinished().await;
         Ok(mailboxes)
     }
 
@@ -84,6 +87,7 @@ impl Mailboxes {
             placing: Rc::default(),
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
+            copy_group_bytes: Cell::new(GROUP_MESSAGE_BYTES_MAX),
             rows_read: Cell::new(0),
             marks: Cell::new(0),
         });
@@ -181,6 +185,13 @@ impl Inner {
                 .install_shares(&key, &value)
                 .map_err(broken)?;
         }
+        let copies = self.whole_table(row::UNFINISHED, 2 * COPIES_UNFINISHED_MAX);
+        for (key, value) in copies.await? {
+            self.state
+                .borrow_mut()
+                .install_copy(&key, &value)
+                .map_err(broken)?;
+        }
         self.is_new.set(counters.is_none());
         Ok(())
     }
@@ -197,7 +208,7 @@ impl Inner {
         while rows.len() <= rows_max {
             let read = self
                 .store
-                .range(table, from, vec![0xff; 9], ROWS_PER_READ)
+                .range(table, from, vec![0xff; 13], ROWS_PER_READ)
                 .await
                 .map_err(unavailable)?;
             let complete = read.len() < ROWS_PER_READ;

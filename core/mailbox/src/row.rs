@@ -9,6 +9,7 @@
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
 //! | `GONE` | mailbox (u64 big-endian) | UIDs that were expunged lately |
 //! | `SHARES` | account (u32 big-endian) | whom its access lists give rights to |
+//! | `UNFINISHED` | mailbox (u64 big-endian), first UID of the copy (u32 big-endian) | ranges of UIDs that a COPY under way has placed |
 //! | `CONDEMNED` | mailbox (u64 big-endian) | empty: deleted, its chunks are still to be cleared away |
 //!
 //! A message's chunk is its UID divided by `CHUNK_MESSAGES`: no row is ever split or merged, and the row to rewrite after
@@ -24,6 +25,7 @@ mod left;
 mod message;
 mod notes;
 mod tree;
+mod unfinished;
 
 pub use access::{
     Access, AccessList, Grantee, Who, decode_grantees, encode_grantees, list_bytes_max,
@@ -38,6 +40,9 @@ pub use message::{
 };
 pub use notes::{Notes, put_value, read_value};
 pub use tree::{Folder, Tree, name_bytes_max, put_special_use, read_special_use};
+pub use unfinished::{
+    copy_key, decode_ranges, encode_ranges, put_ranges, read_copy_key, read_ranges,
+};
 
 use base::cursor::Reader;
 use mail::Uid;
@@ -64,6 +69,8 @@ pub const CONDEMNED: Table = Table(37);
 pub const GONE: Table = Table(38);
 /// By account.
 pub const SHARES: Table = Table(39);
+/// By mailbox and first UID.
+pub const UNFINISHED: Table = Table(41);
 
 /// Which chunk row holds a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -206,6 +206,10 @@ impl Noun for MailboxSnapshot {
         // What the log says of expunges before it is not complete any more (`row/gone.rs`).
         state.forget_gone(mailbox, head.highest_modseq);
         state.touch_messages(mailbox, changed);
+        if self.last {
+            // Those that are not done follow in the same group (`copying.rs`).
+            state.forget_copies(mailbox);
+        }
         Effect::Applied
     }
 

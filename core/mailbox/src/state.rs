@@ -13,6 +13,7 @@ mod digests;
 mod mailbox;
 mod rows;
 mod shares;
+mod unfinished;
 
 pub use digests::{DigestCounts, Digests};
 pub use mailbox::{MailboxEntry, count};
@@ -47,6 +48,10 @@ pub struct State {
     pub shares_count: usize,
     /// What access lists and notes of the accounts in memory take.
     account_beside_bytes: usize,
+    /// COPYs that placed some of their messages and not all, by target and first UID, with the ranges of UIDs that they placed.
+    pub unfinished: BTreeMap<(MailboxId, Uid), Vec<(Uid, Uid)>>,
+    /// Those that differ from the projection.
+    unfinished_dirty: BTreeMap<(MailboxId, Uid), Epoch>,
     /// Deleted, with chunk rows still to be cleared away.
     pub condemned: BTreeMap<MailboxId, Condemned>,
     /// The latest epoch in which one of them changed.
@@ -142,6 +147,8 @@ impl State {
             shares: BTreeMap::new(),
             shares_count: 0,
             account_beside_bytes: 0,
+            unfinished: BTreeMap::new(),
+            unfinished_dirty: BTreeMap::new(),
             condemned: BTreeMap::new(),
             condemned_dirty: None,
             counters: Counters::FIRST,
@@ -275,6 +282,7 @@ impl State {
             },
         );
         self.condemned_dirty = Some(self.epoch);
+        self.forget_copies(mailbox);
     }
 
     /// These numbers are taken.
@@ -355,7 +363,8 @@ impl State {
             .iter()
             .map(|mailbox| 2 + chunks(mailbox))
             .sum();
-        (of_mailboxes + 3 * self.dirty_accounts.len() + self.condemned.len()) as u64
+        let copies = self.unfinished_dirty.len();
+        (of_mailboxes + 3 * self.dirty_accounts.len() + self.condemned.len() + copies) as u64
     }
     /// Whether a checkpoint has anything to write.
     pub fn is_dirty(&self) -> bool {
@@ -363,6 +372,7 @@ impl State {
             || !self.dirty_accounts.is_empty()
             || self.counters_dirty.is_some()
             || self.condemned_dirty.is_some()
+            || !self.unfinished_dirty.is_empty()
     }
     #[cfg(test)]
     pub fn shrink_cache(&mut self, cache_bytes_max: usize) {

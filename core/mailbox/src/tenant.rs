@@ -12,6 +12,7 @@ use mail::Uid;
 use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
+use crate::copying::CopyEntry;
 use crate::hold::Hold;
 use crate::inner::{Inner, broken, store_fault};
 use crate::limits::{
@@ -252,6 +253,10 @@ impl Mailboxes {
             let head = state.mailboxes.get(mailbox).map(|entry| &entry.head);
             if let Some(head) = head.filter(|head| head.snapshot <= *lsn) {
                 bytes += SNAPSHOT_BYTES + head.messages as usize * SNAPSHOT_MESSAGE_BYTES;
+                let copies = state.copies_into(*mailbox);
+                bytes += copies
+                    .map(|(_, ranges)| 32 + 10 * ranges.len())
+                    .sum::<usize>();
             }
         }
         Ok(bytes as u64)
@@ -349,20 +354,31 @@ impl Mailboxes {
         while self.inner.is_pending(mailbox) {
             self.inner.settled.wait().await;
         }
-        let parts = {
+        let (parts, copies) = {
             let state = self.inner.state.borrow();
             let Some(entry) = state.mailboxes.get(&mailbox) else {
                 return Ok(());
             };
-            MailboxSnapshot::parts(mailbox, &entry.head, &entry.messages)
+            let parts = MailboxSnapshot::parts(mailbox, &entry.head, &entry.messages);
+            let part = |(copy, ranges): (Uid, &[(Uid, Uid)])| CopyEntry::Part {
+                mailbox,
+                copy,
+                ranges: ranges.to_vec(),
+            };
+            let copies: Vec<CopyEntry> = state.copies_into(mailbox).map(part).collect();
+            (parts, copies)
         };
         let mut first_lsn = None;
         for mut part in parts {
             part.begun = first_lsn;
-            let entries = vec![part.into()];
+            let is_last = part.last;
+            let mut entries: Vec<Entry> = vec![part.into()];
+            if is_last {
+                entries.extend(copies.iter().cloned().map(Entry::from));
+            }
             let committed = self
                 .inner
-                .commit(Vec::new(), entries, Hold::default())
+                .commit_for(Purpose::Reclaim, Vec::new(), entries, Hold::default())
                 .await?;
             first_lsn.get_or_insert(committed.lsn);
         }

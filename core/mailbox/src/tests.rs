@@ -9,6 +9,7 @@ mod digests;
 mod flags;
 mod folders;
 mod full;
+mod large_copies;
 mod letters;
 mod long_names;
 mod pieces;

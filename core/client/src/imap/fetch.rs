@@ -61,6 +61,8 @@ pub struct Wanted {
     slice: Option<Slice>,
     /// The client enabled IMAP4rev2.
     rev2: bool,
+    /// Lines are UIDFETCH.
+    uid_only: bool,
 }
 
 /// How often the bodies of messages must be read for the items.
@@ -83,8 +85,8 @@ impl Wanted {
         read_only: bool,
         mode: Mode,
     ) -> Wanted {
-        // RFC 9051 §6.4.9: UID FETCH always says the UID.
-        if uid && !items.contains(&FetchItem::Uid) {
+        // RFC 9051 §6.4.9: UID FETCH always says the UID. UIDFETCH begins with it.
+        if uid && !mode.uid_only && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
         }
         // RFC 7162 §3.1 and §3.1.4.1: with flags, to a client that keeps modification sequences, and with CHANGEDSINCE.
@@ -112,6 +114,7 @@ impl Wanted {
             since,
             slice: None,
             rev2: mode.rev2,
+            uid_only: mode.uid_only,
             items,
         }
     }

@@ -232,7 +232,7 @@ impl<K: Ask> Imap<K> {
         Ok(())
     }
 
-    /// RFC 9051 §6.4.7. All of the messages or none, except in very large copies that a crash cuts.
+    /// RFC 9051 §6.4.7. All of the messages or none, also when a crash cuts it.
     pub(super) async fn on_copy(
         &self,
         account: AccountId,

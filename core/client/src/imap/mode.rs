@@ -11,6 +11,8 @@ pub struct Mode {
     pub condstore: bool,
     /// VANISHED instead of EXPUNGE (RFC 7162 §3.2).
     pub qresync: bool,
+    /// UIDFETCH instead of FETCH, VANISHED instead of EXPUNGE (RFC 9586).
+    pub uid_only: bool,
 }
 
 impl Mode {
@@ -20,6 +22,7 @@ impl Mode {
             rev2: session.is_rev2(),
             condstore: session.is_condstore(),
             qresync: session.is_qresync(),
+            uid_only: session.is_uid_only(),
         }
     }
 }

@@ -184,6 +184,13 @@ impl Numbering {
         found
     }
 
+    /// The UID of the message with this number; `None`: there is none.
+    pub fn uid_of(&self, number: u32) -> Option<u32> {
+        let after = self.runs.partition_point(|run| run.number <= number);
+        let run = self.runs[..after].last()?;
+        (number - run.number < run.count).then(|| run.uid + (number - run.number))
+    }
+
     /// Every UID, ascending.
     pub fn uids(&self) -> impl Iterator<Item = u32> {
         self.runs
@@ -216,7 +223,10 @@ mod tests {
             assert!(numbering.remove_all([uid]).is_empty());
             assert!(numbering.uids().eq(model.iter().copied()));
             assert_eq!(numbering.count() as usize, model.len());
+            assert_eq!(numbering.uid_of(0), None);
+            assert_eq!(numbering.uid_of(numbering.count() + 1), None);
             for (index, &uid) in model.iter().enumerate() {
+                assert_eq!(numbering.uid_of(index as u32 + 1), Some(uid));
                 assert_eq!(numbering.number_of(uid), Some(index as u32 + 1));
                 let number = index as u32 + 1;
                 assert_eq!(numbering.in_numbers(&[(number, number)]), [(number, uid)]);

@@ -284,6 +284,11 @@ impl<K: Ask> Imap<K> {
                 self.on_thread(account, selected, &request, tag, (out, connection))
                     .await?
             }
+            Body::UidBatches { size, batches } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                self.on_uid_batches(selected, tag, (size, batches), (out, connection))
+                    .await?
+            }
             Body::Fetch {
                 uid,
                 set,

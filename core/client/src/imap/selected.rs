@@ -5,10 +5,11 @@
 
 mod changed;
 mod foreign;
+mod lines;
 
 use std::collections::VecDeque;
 
-use imap::respond::{Status, put, put_flags_of_session, put_number, put_reply};
+use imap::respond::{Status, put, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::{ModSeq, Rights, Uid};
 use mailbox::{
@@ -28,6 +29,8 @@ use super::resync::{Vanished, matched};
 use super::watch::{Begun, Watching};
 use changed::Changed;
 pub use foreign::Foreign;
+pub use lines::put_fetch_head;
+use lines::{put_expunge, put_flags_line, put_modseq_line};
 
 /// One open mailbox of one session. It keeps numbers and what was reported, never a list of messages.
 pub struct Selected {
@@ -458,7 +461,7 @@ impl Selected {
     fn put_flags_of(&mut self, message: &Message, out: &mut Vec<u8>) {
         if let Some(number) = self.numbering.number_of(message.uid.0) {
             let recent = self.shows_recent(message.uid);
-            put_flags_line(out, number, message, recent, self.mode.condstore);
+            put_flags_line(out, number, message, recent, self.mode);
             self.showed(message.modseq);
             self.known.sent(message);
         }
@@ -484,7 +487,7 @@ impl Selected {
             // RFC 7162 §3.1.3, Example 3.
             for message in done.filter(|_| self.mode.condstore) {
                 if let Some(number) = self.numbering.number_of(message.uid.0) {
-                    put_modseq_line(out, number, message);
+                    put_modseq_line(out, number, message, self.mode);
                     self.shown = self.shown.max(message.modseq);
                 }
             }
@@ -504,7 +507,8 @@ impl Selected {
             self.told_beside |= !gone.is_empty();
             self.told_gone |= !gone.is_empty();
             let numbers = self.numbering.remove_all(gone.iter().copied());
-            if self.mode.qresync {
+            // RFC 9586 §3.4, §3.6: also without QRESYNC.
+            if self.mode.qresync || self.mode.uid_only {
                 let mut vanished = Vanished::now(gone.into_iter());
                 while vanished.put_line(out) {}
             } else {
@@ -518,7 +522,8 @@ impl Selected {
     pub fn put_opening(&self, opening: &Opening, out: &mut Vec<u8>) {
         self.put_exists(out);
         self.put_recent(out);
-        if !self.mode.rev2
+        // RFC 9586 §3: a number too.
+        if !(self.mode.rev2 || self.mode.uid_only)
             && let Some(number) = opening.first_unseen
         {
             put_reply(
@@ -539,40 +544,6 @@ impl Selected {
         put_reply(out, "*", status, &id, "Mailbox identifier");
         self.put_highest(out);
     }
-}
-
-/// `number` counts as of this line: those after it move down by one.
-fn put_expunge(out: &mut Vec<u8>, number: u32) {
-    put(out, "* ");
-    put_number(out, number);
-    put(out, " EXPUNGE\r\n");
-}
-
-/// UID and FLAGS of one message, and MODSEQ.
-fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool, modseq: bool) {
-    put(out, "* ");
-    put_number(out, number);
-    put(out, " FETCH (UID ");
-    put_number(out, message.uid.0);
-    put(out, " FLAGS ");
-    put_flags_of_session(out, &message.flags, recent);
-    if modseq {
-        put(out, " MODSEQ (");
-        put_number(out, message.modseq.0);
-        put(out, ")");
-    }
-    put(out, ")\r\n");
-}
-
-/// What a silent STORE shows.
-fn put_modseq_line(out: &mut Vec<u8>, number: u32, message: &Message) {
-    put(out, "* ");
-    put_number(out, number);
-    put(out, " FETCH (UID ");
-    put_number(out, message.uid.0);
-    put(out, " MODSEQ (");
-    put_number(out, message.modseq.0);
-    put(out, "))\r\n");
 }
 
 #[cfg(test)]

@@ -41,4 +41,6 @@ mod submission;
 mod subscribe;
 mod teach;
 mod token;
+mod uidbatches;
+mod uidonly;
 mod unauthenticate;

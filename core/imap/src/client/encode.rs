@@ -223,6 +223,13 @@ impl Line<'_> {
                 self.word(request.algorithm.word());
                 self.program(&request.key);
             }
+            Body::UidBatches { size, batches } => {
+                self.word("UIDBATCHES ");
+                put_number(self.out, *size);
+                if let Some((first, last)) = batches {
+                    self.word(&format!(" {first}:{last}"));
+                }
+            }
             Body::Fetch {
                 uid,
                 set,

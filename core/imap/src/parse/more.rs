@@ -147,3 +147,75 @@ pub(super) fn replace(words: &mut Words<'_>, uid: bool) -> Parsed<Body> {
         letter: letter(words)?,
     })
 }
+
+/// RFC 10022: a size, and a range of batches or all of them.
+pub(super) fn uid_batches(words: &mut Words<'_>) -> Parsed<Body> {
+    words.space()?;
+    let size = counted(words)?;
+    let mut batches = None;
+    if words.peek() == Some(b' ') && !words.is_rest_blank() {
+        words.space()?;
+        let first = counted(words)?;
+        if !words.accept(b':') {
+            return Err(Refusal::Syntax("Expected a range of batches as 1:3"));
+        }
+        let last = counted(words)?;
+        if first > last {
+            return Err(Refusal::TurnedBatches);
+        }
+        batches = Some((first, last));
+    }
+    Ok(Body::UidBatches { size, batches })
+}
+
+/// A number that is not 0.
+fn counted(words: &mut Words<'_>) -> Parsed<u32> {
+    match words.number()? {
+        0 => Err(Refusal::Syntax(
+            "Batches and their messages are counted from 1",
+        )),
+        number => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::client::put_command;
+    use crate::parse::{Names, command};
+
+    use super::*;
+
+    #[test]
+    fn batches_are_a_size_and_a_range_that_ascends() {
+        let parsed = |line: &str| command(line.as_bytes(), Names::Utf8);
+        for (line, batches) in [
+            ("t UIDBATCHES 2000\r\n", None),
+            ("t UIDBATCHES 2000 10:20\r\n", Some((10, 20))),
+            ("t UIDBATCHES 2000 1:1\r\n", Some((1, 1))),
+        ] {
+            let read = parsed(line).unwrap();
+            let size = 2000;
+            assert_eq!(read.body, Body::UidBatches { size, batches });
+            let mut written = Vec::new();
+            put_command(&mut written, &read, b"", Names::Utf8);
+            assert_eq!(written, line.as_bytes());
+        }
+        let refusal = |line: &str| parsed(line).unwrap_err().refusal;
+        assert_eq!(refusal("t UIDBATCHES 2000 2:1\r\n"), Refusal::TurnedBatches);
+        for line in [
+            "t UIDBATCHES\r\n",
+            "t UIDBATCHES 0\r\n",
+            "t UIDBATCHES x\r\n",
+            "t UIDBATCHES 2000 7\r\n",
+            "t UIDBATCHES 2000 0:7\r\n",
+            "t UIDBATCHES 2000 1:*\r\n",
+            "t UIDBATCHES 2000 1:2 3\r\n",
+            "t UID UIDBATCHES 2000\r\n",
+        ] {
+            assert!(
+                matches!(refusal(line), Refusal::Syntax(_) | Refusal::UnknownCommand),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Which command is allowed in which state (RFC 9051 §3).
 
+use super::enable::names_numbers;
 use super::{Session, State};
 use crate::command::{Body, Command};
 use crate::respond::Status;
@@ -50,7 +51,7 @@ impl Session {
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox
             }
-            B::Sort(_) | B::Thread(_) => Needs::Mailbox,
+            B::Sort(_) | B::Thread(_) | B::UidBatches { .. } => Needs::Mailbox,
             B::Expunge { .. } | B::Store { .. } | B::Move { .. } | B::Replace { .. } => {
                 Needs::WritableMailbox
             }
@@ -67,6 +68,11 @@ impl Session {
             (Needs::NoLogin, _) => Err((Status::Bad, "", "Already logged in")),
             (_, State::NotAuthenticated) => Err((Status::Bad, "", "Log in first")),
             _ if resyncs && !self.qresync => Err((Status::Bad, "", "ENABLE QRESYNC first")),
+            _ if self.uid_only && names_numbers(&command.body) => Err((
+                Status::Bad,
+                "UIDREQUIRED",
+                "Message numbers are not allowed after ENABLE UIDONLY",
+            )),
             (Needs::Login, _) => Ok(()),
             (_, State::Authenticated) => Err((Status::Bad, "", "Select a mailbox first")),
             (Needs::WritableMailbox, State::Selected { read_only: true }) => {

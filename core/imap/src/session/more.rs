@@ -18,6 +18,7 @@ impl Session {
         words.push(' ');
         words.push_str(crate::acl::CAPABILITY);
         words.push_str(" METADATA LIST-METADATA");
+        words.push_str(" UIDONLY UIDBATCHES");
     }
 
     /// RFC 9208 §4.1.1: limits are not a client's to set.
@@ -76,6 +77,7 @@ impl Session {
         self.utf8 = false;
         self.condstore = false;
         self.qresync = false;
+        self.uid_only = false;
         self.saved_lost = false;
         self.hiding.forget_account();
     }

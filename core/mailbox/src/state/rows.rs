@@ -210,6 +210,7 @@ impl State {
             // A deletion of a large mailbox is one small row here. Its chunks are cleared away later, some with each checkpoint.
             put(row::CONDEMNED, row::mailbox_key(*id), Some(Vec::new()));
         }
+        self.collect_copies(changes);
         self.epoch += 1;
         collected
     }
@@ -224,6 +225,7 @@ impl State {
             }
         };
         clear(&mut self.counters_dirty);
+        self.settle_copies(epoch);
         if self.condemned_dirty.is_some() {
             self.condemned
                 .values_mut()

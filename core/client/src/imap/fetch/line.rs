@@ -19,6 +19,7 @@ use mailbox::{MailboxFault, Message};
 use super::super::fault::Failure;
 use super::super::limits::*;
 use super::super::object::email_id;
+use super::super::selected::put_fetch_head;
 use super::Wanted;
 use super::decode::Encoding;
 use super::stream::Source;
@@ -96,7 +97,7 @@ impl FetchLine<'_> {
         Ok(())
     }
 
-    /// The whole line of one message, from `* n FETCH (` to its line end. After a failure the caller takes what was written back.
+    /// The whole line of one message, from `* n FETCH (` or `* uid UIDFETCH (` to its line end. After a failure the caller takes what was written back.
     pub fn put_message(
         &mut self,
         number: u32,
@@ -132,9 +133,7 @@ impl FetchLine<'_> {
             stays: read.stays,
         };
         self.work_left = LINE_WORK_BYTES_MIN + LINE_WORK_TIMES * raw.size_bytes;
-        put(self.out, "* ");
-        put_number(self.out, number);
-        put(self.out, " FETCH (");
+        put_fetch_head(self.out, number, message.uid.0, wanted.uid_only);
         for (index, item) in wanted.items.iter().enumerate() {
             if index > 0 {
                 self.out.push(b' ');
