@@ -74,6 +74,11 @@ pub const IDENTIFIER_BYTES_MAX: usize = 1_024;
 pub const METADATA_ENTRIES_MAX: usize = 64;
 /// METADATA: octets of an entry's name. Names of vendors' entries have some forty.
 pub const METADATA_NAME_BYTES_MAX: usize = 255;
+/// NOTIFY: groups of one command, and mailboxes that it names. A program that follows more of them asks for all.
+pub const NOTIFY_GROUPS_MAX: usize = 16;
+pub const NOTIFY_NAMES_MAX: usize = 128;
+/// NOTIFY: octets of the names of mailboxes and of fields, which a session keeps.
+pub const NOTIFY_TEXT_BYTES_MAX: usize = 8 * 1_024;
 /// RFC 8474 §7: octets of an object identifier.
 pub const OBJECT_ID_BYTES_MAX: usize = 255;
 /// Resources in one SETQUOTA: RFC 9208 §5 has four.

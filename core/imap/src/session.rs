@@ -570,5 +570,6 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
         Refusal::BadMailboxName => (Status::No, "CANNOT", "Invalid mailbox name"),
         Refusal::Binary => (Status::No, "UNKNOWN-CTE", "Message contains NUL octets"),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "Special use not supported"),
+        Refusal::BadEvent => (Status::No, crate::notify::BAD_EVENT, "Event not supported"),
     }
 }

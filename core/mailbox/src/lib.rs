@@ -45,6 +45,7 @@ mod load;
 mod message;
 mod name;
 mod notes;
+mod notice;
 mod noun;
 mod opening;
 mod outline;
@@ -58,6 +59,7 @@ mod row;
 pub mod salvage;
 mod share;
 mod sharing;
+mod sight;
 mod snapshot;
 mod space;
 mod state;
@@ -65,6 +67,7 @@ mod tenant;
 mod tree;
 mod view;
 mod watch;
+mod watching;
 mod within;
 
 use std::rc::Rc;
@@ -84,8 +87,10 @@ pub mod names {
     };
 }
 pub use notes::NoteList;
+pub use notice::Notice;
 pub use resync::{Resync, UidRanges};
 pub use sharing::{ANYONE, AccessChanged, AccessLine, Foreign, Reached};
+pub use sight::{Sight, Sights, Sought};
 pub use state::DigestCounts;
 pub use watch::Watch;
 
