@@ -5,7 +5,7 @@ use crate::fetch::FetchItem;
 /// One command. It takes the place of the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notify {
-    /// §3.1: nothing is told unasked.
+    /// §3.1: nothing is reported unasked.
     None,
     Set(Box<NotifySet>),
 }
@@ -15,13 +15,13 @@ pub enum Notify {
 pub struct NotifySet {
     /// The mailboxes that are watched are reported once at the beginning.
     pub status: bool,
-    /// `None`: nothing is told of the mailbox that is open, which is the same as SELECTED NONE.
+    /// `None`: nothing is reported of the mailbox that is open, which is the same as SELECTED NONE.
     pub selected: Option<OfSelected>,
-    /// What is told of mailboxes by their names.
+    /// What is reported of mailboxes by their names.
     pub groups: Vec<EventGroup>,
 }
 
-/// §6.1: what is told of the mailbox that is open.
+/// §6.1: what is reported of the mailbox that is open.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OfSelected {
     /// SELECTED-DELAYED: message numbers stay while no command allows them to change.
@@ -31,7 +31,7 @@ pub struct OfSelected {
     pub items: Vec<FetchItem>,
 }
 
-/// Mailboxes, and what is told of them.
+/// Mailboxes, and what is reported of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventGroup {
     pub mailboxes: Watched,

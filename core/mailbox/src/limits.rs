@@ -77,7 +77,7 @@ pub const RECENTS_MAX: usize = 1 << 18;
 pub const ACCOUNTS_WATCHED_MAX: usize = 33;
 /// All of them on one volume, some 100 bytes each: ten for each of the IMAP connections that a box has as a rule.
 pub const ACCOUNT_WATCHES_MAX: usize = 100_000;
-/// Folders that one group renames of which watching sessions are told one by one; sessions do not keep more notices than this either.
+/// Folders that one group renames of which watching sessions are notified one by one; sessions do not keep more notices than this either.
 pub const NOTICES_TOGETHER_MAX: usize = 128;
 
 /// Watches on one volume: one for each idle or selected IMAP session.

@@ -1,7 +1,7 @@
-//! Sessions that watch all of an account: what its groups did is told to them one thing at a time.
+//! Sessions that watch all of an account: what its groups did is reported to them one thing at a time.
 //!
 //! A watch is one entry under each account that it is about, however many mailboxes there are. A group about accounts without a watch costs one
-//! question (is there any watch of an account?), and where there are some a look-up for each of its records. What is told is worked out from the
+//! question (is there any watch of an account?), and where there are some a look-up for each of its records. What is reported is worked out from the
 //! records before they change memory, because of what goes nothing can be asked afterwards: a deleted folder takes its access list along.
 //!
 //! A bell is called on the owner's thread and must be cheap: the session's end of it keeps a bounded number of notices, and past that

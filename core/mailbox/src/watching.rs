@@ -1,4 +1,4 @@
-//! Watches of whole accounts, as sessions begin and end them. What is told is in `notice`.
+//! Watches of whole accounts, as sessions begin and end them. What is reported is in `notice`.
 
 use crate::limits::{ACCOUNT_WATCHES_MAX, ACCOUNTS_WATCHED_MAX};
 use crate::notice::{AccountWatch, Notice};
@@ -19,7 +19,7 @@ impl Mailboxes {
     ) -> Result<(), MailboxFault> {
         let found = self.directory().account_by_id(viewer).await;
         let mut watchers = self.inner.account_watchers.borrow_mut();
-        // Not before: what happens meanwhile is told to the watch that is replaced.
+        // Not before: what happens meanwhile is reported to the watch that is replaced.
         watchers.remove(key);
         let address = found?.ok_or(MailboxFault::NoAccount)?.address;
         if accounts.len() > ACCOUNTS_WATCHED_MAX

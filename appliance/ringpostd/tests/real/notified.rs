@@ -45,7 +45,7 @@ def ask(command):
         lines.append(line)
 
 def told(wanted):
-    # The next line, which nobody asked for.
+    # The next line, which no command asked for.
     line = watcher.readline().rstrip()
     assert line.startswith(wanted), (line, wanted)
     return line

@@ -94,7 +94,7 @@ pub const LESSONS_TOGETHER_MAX: usize = 32;
 pub const UNWATCH_TRIES_MAX: u32 = 100;
 
 /// NOTIFY: mailboxes whose messages changed, which the owner's thread keeps for a session until it looks: what happens while a client takes a large message.
-/// Past it the client is told that it was too much, and asks itself.
+/// Past it the client gets a word that it was too much, and asks itself.
 pub const TOUCHED_MAX: usize = 128;
 /// NOTIFY: octets of what else happened, kept so: some sixty folders that are renamed at once.
 pub const NOTICED_BYTES_MAX: usize = 8 * 1_024;

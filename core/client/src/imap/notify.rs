@@ -1,4 +1,4 @@
-//! NOTIFY (RFC 5465): a client that hears of changes at any time between its commands, in mailboxes that it has not opened too.
+//! NOTIFY (RFC 5465): a client that is notified of changes at any time between its commands, in mailboxes that it has not opened too.
 //!
 //! A session that asks for it has one watch of accounts with the owner, however many mailboxes they have: its own account, and those of others that it
 //! names mailboxes of. What happens there is put into a bounded `queue` by the owner's thread, which never waits for the session, and is looked at
@@ -8,7 +8,7 @@
 //!
 //! - A connection that does not use NOTIFY holds a pointer for it, and waits in the futures that it always waited in.
 //! - All that is kept is paid for from `Memory::notifying`, for as long as it is kept.
-//! - Where the queue overflows the client is told, and is told nothing more: it never believes that it hears of everything when it does not.
+//! - Where the queue overflows the client is notified of that, and of nothing more: it is never left to take a part for everything.
 
 mod look;
 mod own;
@@ -50,7 +50,7 @@ pub struct Notify {
     set: Arc<NotifySet>,
     /// `None`: nothing is asked about mailboxes by their names.
     watch: Option<AccountsWatch>,
-    /// UIDs that the client's own command placed in the open mailbox, until they are told.
+    /// UIDs that the client's own command placed in the open mailbox, until they are reported.
     placed: Vec<(u32, u32)>,
     /// For all of it.
     _charge: Option<Charge>,
@@ -453,7 +453,7 @@ impl<K: Ask> Imap<K> {
     }
 }
 
-/// Tries to fetch what new messages are told with, while storage is busy; the client has heard of EXISTS, and can ask.
+/// Tries to fetch what new messages are reported with, while storage is busy; the client has EXISTS, and can ask.
 const FETCH_TRIES_MAX: usize = 20;
 
 /// After a look that told nothing where numbers must stay, the open mailbox is looked at again.

@@ -89,7 +89,7 @@ pub(super) fn notify(words: &mut Words<'_>) -> Parsed<Body> {
             break;
         }
     }
-    // Last: what is no command at all is BAD, whatever its events are.
+    // Last: what is not a command at all is BAD, whatever its events are.
     match taken.has_unknown {
         true => Err(Refusal::BadEvent),
         false => Ok(Body::Notify(Notify::Set(Box::new(set)))),

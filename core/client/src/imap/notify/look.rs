@@ -1,6 +1,6 @@
-//! On the owner's thread: what a session that watches accounts is told of them, worked out from what happened and how things are now.
+//! On the owner's thread: what a session that watches accounts is notified of, worked out from what happened and how things are now.
 //!
-//! What is told of a name is how it is at the look, not each step on the way: a folder that was made and is gone again is told as gone. What the
+//! What is reported of a name is how it is at the look, not each step on the way: a folder that was made and is gone again is reported as gone. What the
 //! viewer may not see is left out here, so that nothing of it leaves the owner's thread (RFC 4314 §6: without `l` a mailbox is not there).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +70,7 @@ impl View {
 }
 
 impl Seen {
-    /// RFC 5465 §5: what is told of messages and annotations needs both.
+    /// RFC 5465 §5: what is reported of messages and annotations needs both.
     fn is_open(&self) -> bool {
         let needed = Rights::LOOKUP.with(Rights::READ);
         self.is_own || self.sight.rights.contains(needed)
@@ -250,7 +250,7 @@ pub(super) async fn all_seen(
     Ok(all)
 }
 
-/// What is told once of a mailbox, at the beginning (RFC 5465 §3.1); `None`: it went meanwhile.
+/// What is reported once of a mailbox, at the beginning (RFC 5465 §3.1); `None`: it went meanwhile.
 pub(super) async fn first_status(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
@@ -263,12 +263,12 @@ pub(super) async fn first_status(
     if !viewer.set.status || seen.sight.mailbox == viewer.selected {
         return Ok(None);
     }
-    // §3.1: with FlagChange HIGHESTMODSEQ is told to every client.
+    // §3.1: with FlagChange HIGHESTMODSEQ is reported to every client.
     let items = status_items(true, events.flags, events.flags || viewer.condstore);
     status(mailboxes, seen, items).await
 }
 
-/// `count`: messages came or went; `flags`: what concerns flags is told too.
+/// `count`: messages came or went; `flags`: what concerns flags is reported too.
 fn status_items(count: bool, flags: bool, modseq: bool) -> Vec<StatusItem> {
     let mut items = Vec::new();
     if count {
@@ -303,7 +303,7 @@ async fn status(
     }
 }
 
-/// What is told of what happened: names first, then counts.
+/// What is reported of what happened: names first, then counts.
 pub(super) async fn told(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
@@ -417,7 +417,7 @@ async fn views(
     Ok(views)
 }
 
-/// Whose folder a name is that someone subscribed to, and what its owner calls it.
+/// Whose folder a name is that the viewer subscribed to, and what its owner calls it.
 async fn located(
     mailboxes: &Mailboxes,
     viewer: AccountId,

@@ -65,7 +65,7 @@ impl Client {
     }
 }
 
-/// Whether a command asks what happened in the open mailbox, or cannot be answered without it: then all of it is told, whatever NOTIFY said. A client
+/// Whether a command asks what happened in the open mailbox, or cannot be answered without it: then all of it is reported, whatever NOTIFY said. A client
 /// that switched notifications off and polls is answered.
 pub(in super::super) fn asks(body: &Body) -> bool {
     matches!(

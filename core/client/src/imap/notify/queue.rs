@@ -80,7 +80,7 @@ impl Queue {
             Notice::Messages { count, flags, .. } => {
                 (*count && wants.messages) || (*flags && wants.flags)
             }
-            // INBOX that is made anew in place of one that was renamed has other messages.
+            // A new INBOX in place of one that was renamed has other messages.
             Notice::Named { name, .. } => wants.names || (wants.messages && name == "INBOX"),
             Notice::Unnamed { .. } => wants.names,
             Notice::Noted { mailbox, .. } if mailbox.0 == 0 => wants.server_annotations,
@@ -162,7 +162,7 @@ impl Taken {
                 touched.flags |= flags;
             }
             notice => {
-                // Said twice, it is told once.
+                // Said twice, it is reported once.
                 if self.notices.last() == Some(&notice) {
                     return;
                 }

@@ -47,7 +47,7 @@ impl Told {
 }
 
 impl<K: Ask> Imap<K> {
-    /// Tells what happened in the accounts that the client watches. Where that was too much it is told so, and nothing else from then on (RFC 5465 §5.8).
+    /// Tells what happened in the accounts that the client watches. Where that was too much it is notified of that, and of nothing else from then on (RFC 5465 §5.8).
     pub(super) async fn tell_others(
         &self,
         client: &mut Client,
@@ -153,12 +153,11 @@ impl<K: Ask> Imap<K> {
 /// RFC 5465 §5.8: as if NOTIFY NONE had come.
 pub(super) fn overflow(client: &mut Client) {
     client.notify = Some(Box::new(Notify::none()));
-    let text = "Too many changes; NOTIFY SET is off";
     put_reply(
         &mut client.out,
         "*",
         Status::Ok,
         "NOTIFICATIONOVERFLOW",
-        text,
+        "Too many changes; NOTIFY SET is off",
     );
 }
