@@ -219,6 +219,8 @@ impl<K: Ask> Imap<K> {
             challenge: None,
         };
         let end = self.converse(settings, &mut client, &mut connection).await;
+        // What it watched ends now, however long its client takes to read the last words.
+        client.notify = None;
         match end {
             End::Said => {}
             // RFC 9051 §7.1.5: BYE at the end of an inactive session too.

@@ -11,9 +11,8 @@ fn too_much_is_said_and_ends_it() {
         let alice = rig.alice();
         rig.busy.set(true);
         for number in 0..200 {
-            let made = rig
-                .mailboxes
-                .create(alice, &format!("folder {number:0>60}"), None);
+            let name = format!("folder {number:0>60}");
+            let made = rig.mailboxes.create(alice, &name, None);
             made.await.expect("there is room");
         }
         rig.busy.set(false);
@@ -129,5 +128,32 @@ fn a_command_that_is_under_way_is_not_interrupted() {
             line.starts_with("* STATUS \"INBOX\" (MESSAGES 1 "),
             "{line}"
         );
+    });
+}
+
+#[test]
+fn what_is_kept_for_an_account_is_a_share_of_its_own() {
+    run(|rig| async move {
+        let asked = "NOTIFY SET (personal (MessageNew MessageExpunge))";
+        let mut sessions = Vec::new();
+        let refused = loop {
+            // until the share is spent
+            let mut session = rig.session().await;
+            let answer = session.ask(asked).await.pop().expect("an answer");
+            sessions.push(session);
+            assert!(sessions.len() < 200, "some 140 have room");
+            if !answer.starts_with("OK ") {
+                break answer;
+            }
+        };
+        assert!(
+            refused.starts_with("NO [NOTIFICATIONOVERFLOW] "),
+            "{refused}"
+        );
+        rig.session_of("bob").await.ok(asked).await;
+        sessions.remove(0);
+        rest(&rig).await;
+        let last = sessions.last_mut().expect("the one that was refused");
+        last.ok(asked).await;
     });
 }
