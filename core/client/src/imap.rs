@@ -29,6 +29,7 @@ pub mod limits;
 mod login;
 mod messages;
 mod mode;
+mod notify;
 mod numbering;
 mod object;
 mod perform;
@@ -145,6 +146,8 @@ struct Client {
     out: Vec<u8>,
     account: Option<AccountId>,
     selected: Option<Selected>,
+    /// Since it used NOTIFY.
+    notify: Option<Box<notify::Notify>>,
     /// For the literal that is being received.
     charge: Option<Charge>,
     /// SCRAM: not answered yet.
@@ -212,10 +215,13 @@ impl<K: Ask> Imap<K> {
             out: Vec::new(),
             account: None,
             selected: None,
+            notify: None,
             charge: None,
             challenge: None,
         };
         let end = self.converse(settings, &mut client, &mut connection).await;
+        // What it watched ends now, however long its client takes to read the last words.
+        client.notify = None;
         match end {
             End::Said => {}
             // RFC 9051 §7.1.5: BYE at the end of an inactive session too.
@@ -269,6 +275,13 @@ impl<K: Ask> Imap<K> {
             // until either side ends it
             let event = client.session.step(&mut client.out);
             let done = match event {
+                // Boxed: other connections do not hold what this takes.
+                Event::Wait if client.listens() => {
+                    Box::pin(self.on_listen(client, connection, false)).await
+                }
+                Event::Idle if client.notify.is_some() => {
+                    Box::pin(self.on_listen(client, connection, true)).await
+                }
                 Event::Wait => self.wait(client, connection).await,
                 Event::Flush => {
                     let sent = flush(&mut client.out, connection).await;
@@ -389,7 +402,9 @@ impl<K: Ask> Imap<K> {
             }
             Event::Compress { tag } => self.on_compress(client, connection, &tag).await,
             Event::IdleEnded { tag } => {
-                let told = self.tell(client, connection, Expunges::Now).await?;
+                let told = self
+                    .tell_as(client, connection, Expunges::Now, false)
+                    .await?;
                 if let Some(selected) = &mut client.selected {
                     selected.put_ahead(&mut client.out);
                 }

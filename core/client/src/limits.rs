@@ -18,6 +18,9 @@ pub const SENDING_SHARE_BYTES_MIN: usize = 2 * (WINDOW_BYTES + HELD_BYTES_MAX);
 /// Of what waits for clients an eighth is for the streams of compressed connections; an account has at most a quarter of that.
 pub const COMPRESSING_SHARE: usize = 8;
 pub const COMPRESSING_SHARE_OF_ACCOUNT: usize = 4;
+/// The same for clients that asked to be notified (NOTIFY): some 15 KiB each.
+pub const NOTIFYING_SHARE: usize = 8;
+pub const NOTIFYING_SHARE_OF_ACCOUNT: usize = 4;
 /// And of what we work on: a quarter, and at least the largest message there can be.
 pub const READING_SHARE: usize = 4;
 pub const READING_SHARE_BYTES_MIN: usize = store::limits::BODY_BYTES_MAX;

@@ -3,8 +3,8 @@
 use runtime::Budget;
 
 use crate::limits::{
-    COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, READING_SHARE, READING_SHARE_BYTES_MIN,
-    SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
+    COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, NOTIFYING_SHARE, NOTIFYING_SHARE_OF_ACCOUNT,
+    READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
 };
 
 /// Bytes of messages in memory, over all cores and services, POP3's too. All have shares.
@@ -18,6 +18,8 @@ pub struct Memory {
     pub receiving: Budget,
     /// What compressed connections keep of their clients' streams: a part of what `sending` was given.
     pub compressing: Budget,
+    /// What is kept for clients that asked to be notified: the same.
+    pub notifying: Budget,
 }
 
 impl Memory {
@@ -26,13 +28,16 @@ impl Memory {
         let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
         let compressing_bytes = sending_bytes / COMPRESSING_SHARE;
         let compressing_share = compressing_bytes / COMPRESSING_SHARE_OF_ACCOUNT;
-        let sending_bytes = sending_bytes - compressing_bytes;
+        let notifying_bytes = sending_bytes / NOTIFYING_SHARE;
+        let notifying_share = notifying_bytes / NOTIFYING_SHARE_OF_ACCOUNT;
+        let sending_bytes = sending_bytes - compressing_bytes - notifying_bytes;
         let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
         Memory {
             reading: Budget::with_shares(reading_bytes, reading_share),
             sending: Budget::with_shares(sending_bytes, sending_share),
             receiving,
             compressing: Budget::with_shares(compressing_bytes, compressing_share),
+            notifying: Budget::with_shares(notifying_bytes, notifying_share),
         }
     }
 }

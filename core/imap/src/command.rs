@@ -5,6 +5,7 @@ use mail::{Flags, InternalDate, ModSeq};
 use crate::acl::Acl;
 use crate::fetch::FetchItem;
 use crate::metadata::Metadata;
+use crate::notify::Notify;
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
 use crate::sort::SortCriterion;
@@ -49,6 +50,8 @@ pub enum Body {
     Acl(Acl),
     /// RFC 5464.
     Metadata(Metadata),
+    /// RFC 5465.
+    Notify(Notify),
     /// RFC 4978. The session asks its caller for memory first.
     Compress,
     /// RFC 9208 §4.2; the name of a quota root.

@@ -139,6 +139,24 @@ impl FetchItem {
         section.part.is_empty() && names.iter().all(|name| is_kept(name))
     }
 
+    /// What is kept of it beside its own place, about: names of fields, numbers of parts.
+    pub fn name_bytes(&self) -> usize {
+        match self {
+            FetchItem::Section { section, .. } => {
+                let names: usize = match &section.text {
+                    SectionText::HeaderFields { names, .. } => names
+                        .iter()
+                        .map(|name| size_of::<Box<str>>() + name.len())
+                        .sum(),
+                    _ => 0,
+                };
+                names + 4 * section.part.len()
+            }
+            FetchItem::Binary { part, .. } | FetchItem::BinarySize { part } => 4 * part.len(),
+            _ => 0,
+        }
+    }
+
     /// `BODY[]`: no part and no section text.
     pub fn is_whole_message(&self) -> bool {
         match self {

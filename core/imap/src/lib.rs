@@ -21,6 +21,7 @@ pub mod hide;
 pub mod limits;
 pub mod list;
 pub mod metadata;
+pub mod notify;
 pub mod object;
 pub mod parse;
 pub mod reader;

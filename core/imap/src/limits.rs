@@ -76,6 +76,11 @@ pub const METADATA_ENTRIES_MAX: usize = 64;
 pub const METADATA_NAME_BYTES_MAX: usize = 255;
 /// RFC 10022: messages of a batch, at least.
 pub const BATCH_MESSAGES_MIN: u32 = 500;
+/// NOTIFY: groups of one command, and mailboxes that it names. A program that follows more of them asks for all.
+pub const NOTIFY_GROUPS_MAX: usize = 16;
+pub const NOTIFY_NAMES_MAX: usize = 128;
+/// NOTIFY: octets of the names of mailboxes and of fields, which a session keeps.
+pub const NOTIFY_TEXT_BYTES_MAX: usize = 8 * 1_024;
 /// RFC 8474 §7: octets of an object identifier.
 pub const OBJECT_ID_BYTES_MAX: usize = 255;
 /// Resources in one SETQUOTA: RFC 9208 §5 has four.

@@ -7,6 +7,7 @@ mod access;
 mod fetch;
 mod list;
 mod more;
+mod notify;
 mod search;
 mod select;
 mod sort;
@@ -42,6 +43,8 @@ pub enum Refusal {
     BadCharset,
     /// RFC 9051 §5.1: a name that is not a mailbox name; answered NO with CANNOT.
     BadMailboxName,
+    /// RFC 5465 §3.1: answered NO with BADEVENT.
+    BadEvent,
     /// RFC 6154 §5: answered NO with USEATTR.
     BadSpecialUse,
     /// RFC 9051 §6.3.12: a message with NUL; answered NO with UNKNOWN-CTE.
@@ -135,6 +138,7 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "SETACL" | "DELETEACL" | "GETACL" | "LISTRIGHTS" | "MYRIGHTS" => access::acl(words, &name)?,
         "GETMETADATA" => access::get_metadata(words)?,
         "SETMETADATA" => access::set_metadata(words)?,
+        "NOTIFY" => notify::notify(words)?,
         "SELECT" | "EXAMINE" => {
             let mailbox = spaced_mailbox(words)?;
             let (condstore, resync) = select::parameters(words)?;

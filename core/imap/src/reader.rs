@@ -70,6 +70,11 @@ impl Reader {
         self.input.is_empty()
     }
 
+    /// Whether no command has begun, nor is one being thrown away.
+    pub fn is_between(&self) -> bool {
+        self.input.is_empty() && self.discard == 0 && self.literal_end.is_none()
+    }
+
     /// Bytes of a large literal that are still to come; what a caller with a memory budget asks for first.
     pub fn literal_bytes_pending(&self) -> usize {
         self.literal_end

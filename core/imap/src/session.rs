@@ -539,5 +539,6 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
             "Batches must be named from the lower to the higher number",
         ),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "Special use not supported"),
+        Refusal::BadEvent => (Status::No, crate::notify::BAD_EVENT, "Event not supported"),
     }
 }

@@ -13,6 +13,7 @@ use tenancy::{Locks, Part, Tenancy, Tenant};
 
 use crate::hold::{Hold, Object};
 use crate::message::MessageEntry;
+use crate::notice::AccountWatchers;
 use crate::noun::Effect;
 use crate::pass::Pass;
 use crate::recent::Recents;
@@ -44,6 +45,8 @@ pub struct Inner {
     pub state: RefCell<State>,
     /// Sessions that wait for changes.
     pub watchers: Rc<RefCell<Watchers>>,
+    /// Sessions that wait for changes of whole accounts.
+    pub account_watchers: RefCell<AccountWatchers>,
     /// Which messages no session has seen as \Recent yet (RFC 3501 §2.3.2).
     pub recents: RefCell<Recents>,
     /// Names of which one operation at a time may decide.
@@ -122,6 +125,9 @@ impl Inner {
     /// Applies a durable group: state, \Recent, sessions, dead bodies, in this order. Nothing is awaited in between, so
     /// no session sees half a group.
     fn applied(&self, lsn: Lsn, entries: &[Entry], bodies: &[BodyRef]) {
+        let watchers = self.account_watchers.borrow();
+        let notices = watchers.notices(&self.state.borrow(), entries);
+        drop(watchers);
         let (rung, dropped) = {
             let mut state = self.state.borrow_mut();
             for entry in entries {
@@ -152,6 +158,7 @@ impl Inner {
             let bells = self.watchers.borrow().of(mailbox);
             bells.iter().for_each(|bell| bell(modseq));
         }
+        notices.ring();
     }
 
     /// A handle for the layer above.

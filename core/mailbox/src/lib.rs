@@ -46,6 +46,7 @@ mod load;
 mod message;
 mod name;
 mod notes;
+mod notice;
 mod noun;
 mod opening;
 mod outline;
@@ -59,6 +60,7 @@ mod row;
 pub mod salvage;
 mod share;
 mod sharing;
+mod sight;
 mod snapshot;
 mod space;
 mod state;
@@ -66,6 +68,7 @@ mod tenant;
 mod tree;
 mod view;
 mod watch;
+mod watching;
 mod within;
 
 use std::rc::Rc;
@@ -85,8 +88,10 @@ pub mod names {
     };
 }
 pub use notes::NoteList;
+pub use notice::Notice;
 pub use resync::{Resync, UidRanges};
 pub use sharing::{ANYONE, AccessChanged, AccessLine, Foreign, Reached};
+pub use sight::{Sight, Sights, Sought};
 pub use state::DigestCounts;
 pub use watch::Watch;
 

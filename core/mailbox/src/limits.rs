@@ -72,6 +72,14 @@ pub const KEYWORDS_NOTED_MAX: usize = 256;
 /// Mailboxes with messages of which no session was notified: some 32 bytes each. In further ones nothing is \Recent.
 pub const RECENTS_MAX: usize = 1 << 18;
 
+/// Accounts that one session watches: its own, and those of others that it names mailboxes of. Each is an entry that every change of that account
+/// looks at.
+pub const ACCOUNTS_WATCHED_MAX: usize = 33;
+/// All of them on one volume, some 100 bytes each: ten for each of the IMAP connections that a box has as a rule.
+pub const ACCOUNT_WATCHES_MAX: usize = 100_000;
+/// Folders that one group renames of which watching sessions are notified one by one; sessions do not keep more notices than this either.
+pub const NOTICES_TOGETHER_MAX: usize = 128;
+
 /// Watches on one volume: one for each idle or selected IMAP session.
 pub const WATCHES_MAX: usize = 1 << 20;
 

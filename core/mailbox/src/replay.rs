@@ -74,6 +74,7 @@ impl Mailboxes {
             directory: directory.clone(),
             state: RefCell::new(state),
             watchers: Rc::default(),
+            account_watchers: RefCell::default(),
             recents: RefCell::default(),
             locks: Default::default(),
             loading: Default::default(),
@@ -280,6 +281,7 @@ impl Inner {
                 let bells = self.watchers.borrow().of(mailbox);
                 bells.iter().for_each(|bell| bell(modseq));
             }
+            self.account_watchers.borrow().ring_everything();
         } else if self.is_new.get() {
             self.orphans_due.set(true);
         }

@@ -82,7 +82,7 @@ pub struct Foreign {
 }
 
 /// Whose rights are asked for.
-struct Viewer<'a> {
+pub(crate) struct Viewer<'a> {
     directory: &'a Directory,
     id: AccountId,
     address: Address,
@@ -90,7 +90,16 @@ struct Viewer<'a> {
     groups: RefCell<BTreeMap<Who, bool>>,
 }
 
-impl Viewer<'_> {
+impl<'a> Viewer<'a> {
+    pub(crate) fn new(directory: &'a Directory, id: AccountId, address: Address) -> Viewer<'a> {
+        Viewer {
+            directory,
+            id,
+            address,
+            groups: RefCell::default(),
+        }
+    }
+
     fn is(&self, who: &Who) -> bool {
         match who {
             Who::Anyone => true,
@@ -110,7 +119,7 @@ impl Viewer<'_> {
     }
 
     /// What the list gives.
-    fn rights(&self, list: Option<&AccessList>) -> Rights {
+    pub(crate) fn rights(&self, list: Option<&AccessList>) -> Rights {
         let (mut given, mut taken) = (Rights::NONE, Rights::NONE);
         for (grantee, rights) in list.into_iter().flatten() {
             if self.is(&grantee.who) {
@@ -127,15 +136,11 @@ impl Viewer<'_> {
 }
 
 impl Mailboxes {
-    async fn viewer(&self, viewer: AccountId) -> Result<Viewer<'_>, MailboxFault> {
+    pub(crate) async fn viewer(&self, viewer: AccountId) -> Result<Viewer<'_>, MailboxFault> {
         let directory = self.directory();
         let found = directory.account_by_id(viewer).await?;
-        Ok(Viewer {
-            directory,
-            id: viewer,
-            address: found.ok_or(MailboxFault::NoAccount)?.address,
-            groups: RefCell::default(),
-        })
+        let address = found.ok_or(MailboxFault::NoAccount)?.address;
+        Ok(Viewer::new(directory, viewer, address))
     }
 
     /// The viewer's rights on a mailbox: all of them where it is the viewer's own. `NoMailbox`: it is gone.
@@ -244,7 +249,7 @@ impl Mailboxes {
     }
 
     /// Accounts that share something with the viewer: at most one more than are looked through.
-    async fn sharers(&self, viewer: &Viewer<'_>) -> Vec<AccountId> {
+    pub(crate) async fn sharers(&self, viewer: &Viewer<'_>) -> Vec<AccountId> {
         let mut owners = Vec::new();
         let mut from = Bound::Unbounded;
         loop {

@@ -29,6 +29,7 @@ mod logins;
 mod managesieve;
 mod manual;
 mod metrics;
+mod notified;
 mod oauth;
 mod operator;
 mod outage;

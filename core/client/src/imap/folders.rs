@@ -26,6 +26,7 @@ use super::resync::{Asked, Vanished};
 use super::selected::Selected;
 use super::watch::Watching;
 use super::{Client, Done, End, Imap, flush};
+pub(super) use tree::attribute_of;
 use tree::{Entry, Line, Tree, match_work};
 
 /// How names and limits are shown to this client.
@@ -443,7 +444,7 @@ fn put_some<T>(
 }
 
 /// What STATUS reports of one mailbox.
-struct Counts {
+pub(super) struct Counts {
     status: MailboxStatus,
     id: MailboxId,
     /// 0 when it is not asked for.
@@ -454,13 +455,13 @@ struct Counts {
 
 /// What costs more than the head of a mailbox.
 #[derive(Clone, Copy)]
-struct Counted {
+pub(super) struct Counted {
     recent: bool,
     deleted_bytes: bool,
 }
 
 impl Counted {
-    fn by(items: &[StatusItem]) -> Counted {
+    pub(super) fn by(items: &[StatusItem]) -> Counted {
         Counted {
             recent: items.contains(&StatusItem::Recent),
             deleted_bytes: items.contains(&StatusItem::DeletedStorage),
@@ -469,7 +470,7 @@ impl Counted {
 }
 
 impl Counts {
-    async fn of(
+    pub(super) async fn of(
         mailboxes: &Mailboxes,
         id: MailboxId,
         wanted: Counted,
@@ -497,7 +498,13 @@ impl Counts {
 }
 
 /// The untagged line, with the items in the client's order.
-fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Counts, shown: &Shown) {
+pub(super) fn put_status(
+    out: &mut Vec<u8>,
+    name: &str,
+    items: &[StatusItem],
+    counts: &Counts,
+    shown: &Shown,
+) {
     let status = &counts.status;
     put(out, "* STATUS ");
     put_mailbox(out, name, shown.names);
@@ -529,7 +536,13 @@ fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Coun
 }
 
 /// `word` is LIST or LSUB; `attributes` have spaces between them.
-fn put_list_line(out: &mut Vec<u8>, word: &str, attributes: &str, name: &str, names: Names) {
+pub(super) fn put_list_line(
+    out: &mut Vec<u8>,
+    word: &str,
+    attributes: &str,
+    name: &str,
+    names: Names,
+) {
     for piece in ["* ", word, " (", attributes, ") \"/\" "] {
         put(out, piece);
     }

@@ -93,5 +93,13 @@ pub const LESSONS_TOGETHER_MAX: usize = 32;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;
 
+/// NOTIFY: mailboxes whose messages changed, which the owner's thread keeps for a session until it looks: what happens while a client takes a large message.
+/// Past it the client gets a word that it was too much, and asks itself.
+pub const TOUCHED_MAX: usize = 128;
+/// NOTIFY: octets of what else happened, kept so: some sixty folders that are renamed at once.
+pub const NOTICED_BYTES_MAX: usize = 8 * 1_024;
+/// NOTIFY: what all of that takes, beside the groups that the client named.
+pub const NOTICES_BYTES: usize = NOTICED_BYTES_MAX + TOUCHED_MAX * 48;
+
 // A share holds what is read, and a sort of a hundred thousand messages.
 const _: () = assert!(SORT_READ_BYTES + 100_000 * 400 <= crate::limits::READING_SHARE_BYTES_MIN);

@@ -11,7 +11,7 @@ use super::limits::SILENCE_GRACE;
 use super::mode::Mode;
 use super::place::needs;
 use super::selected::{Expunges, Selected};
-use super::{Client, Done, End, Imap, fetch, folders, messages};
+use super::{Client, Done, End, Imap, fetch, folders, messages, notify};
 
 impl<K: Ask> Imap<K> {
     /// Does a command and replies to it.
@@ -69,8 +69,13 @@ impl<K: Ask> Imap<K> {
         );
         let listens = body == Body::Noop;
         let fetch_began = matches!(body, Body::Fetch { .. }).then(|| self.host.now());
+        let (ours, asks) = (client.ours(&body), notify::asks(&body));
         let mut answer = self.answer(client, connection, &tag, body, bytes).await?;
-        let told = self.tell(client, connection, expunges).await?;
+        if let Ok(done) = &answer {
+            client.forget(&ours);
+            self.note_placed(client, &ours, &done.code).await;
+        }
+        let told = self.tell_as(client, connection, expunges, asks).await?;
         let behind = client.selected.as_ref().is_some_and(Selected::is_behind);
         if comes_back && answer.is_ok() && behind {
             // It would take the HIGHESTMODSEQ that it was sent for what it knows.
@@ -177,12 +182,14 @@ impl<K: Ask> Imap<K> {
             Body::Namespace => self.on_namespace(account, out).await,
             Body::Acl(acl) => self.on_acl(account, acl, names, &from, out).await,
             Body::Metadata(metadata) => self.on_metadata(account, metadata, names, out).await,
+            Body::Notify(command) => self.on_notify(client, account, command, connection).await?,
             Body::GetQuota(root) => self.on_get_quota(account, &root, out).await,
             Body::GetQuotaRoot(mailbox) => {
                 self.on_get_quota_root(account, &mailbox, names, out).await
             }
             Body::Unauthenticate => {
                 client.selected = None;
+                client.notify = None;
                 client.account = None;
                 client.session.unauthenticated();
                 connection.deadline(self.silences.before_login + SILENCE_GRACE);

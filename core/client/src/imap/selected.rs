@@ -6,6 +6,7 @@
 mod changed;
 mod foreign;
 mod lines;
+mod withheld;
 
 use std::collections::VecDeque;
 
@@ -43,6 +44,10 @@ pub struct Selected {
     pub keywords: Keywords,
     /// Which messages are \Recent in this session (RFC 3501 §2.3.2).
     recent: Recent,
+    /// The client wants to hear of messages and not of flags (RFC 5465).
+    pub hides_flags: bool,
+    /// Flags changed behind `settled` that were not reported for that reason.
+    withheld: bool,
     /// Opened by EXAMINE.
     read_only: bool,
     /// Whose INBOX it is; `None` for any other mailbox.
@@ -128,6 +133,8 @@ impl Selected {
             changed: Changed::default(),
             expunged: VecDeque::new(),
             recent,
+            hides_flags: false,
+            withheld: false,
             read_only,
             inbox_of,
             foreign: None,
@@ -255,6 +262,7 @@ impl Selected {
         expunges: Expunges,
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
+        self.reveal(owner).await;
         if self.changed.is_empty()
             && self.watching.take()
             && self.look(owner, expunges, out).await? == Told::Part
@@ -267,7 +275,7 @@ impl Selected {
         if expunges == Expunges::Now && self.tell_expunged(out) == Told::Part {
             return Ok(Told::Part);
         }
-        if !self.is_behind() {
+        if !self.is_behind() && !self.withheld {
             self.settled = self.known.up_to();
         }
         Ok(Told::All)
@@ -357,7 +365,10 @@ impl Selected {
         let mut known = changes.changed;
         self.tell_new(&known.split_off(first_new), out);
         known.retain(|message| !self.known.knows(message));
-        self.changed.note(known);
+        match self.hides_flags {
+            true => self.withheld |= !known.is_empty(),
+            false => self.changed.note(known),
+        }
         self.note_expunged(changes.expunged.iter().map(|uid| uid.0));
         self.known.caught_up(changes.highest_modseq);
     }
@@ -391,7 +402,10 @@ impl Selected {
         let (known, new) = view.messages.split_at(first_new);
         let changed = known.iter().filter(|message| !self.known.knows(message));
         let changed: Vec<Uid> = changed.map(|message| message.uid).collect();
-        self.changed.later = changed.into_iter();
+        match self.hides_flags {
+            true => self.withheld |= !changed.is_empty(),
+            false => self.changed.later = changed.into_iter(),
+        }
         let mut present = known.iter().map(|message| message.uid.0).peekable();
         let gone = self.numbering.uids().filter(|&uid| {
             while present.next_if(|&other| other < uid).is_some() {}

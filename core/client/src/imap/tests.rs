@@ -31,6 +31,7 @@ fn start_with(
             sending: Budget::new(1 << 20),
             receiving,
             compressing: Budget::new(1 << 20),
+            notifying: Budget::new(1 << 20),
         };
         let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::{LocalTask, Time};
 use mail::Uid;
-use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Resync};
+use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Opening, Resync};
 use runtime::SessionHost;
 use storage::owner::{Ask, Busy};
 use tokio::sync::Notify;
@@ -63,7 +63,13 @@ impl Watching {
         let watching = Watching {
             signal: signal.clone(),
             host: host.clone(),
-            end: Some(Box::new(end(owner.clone(), host.clone(), ticket))),
+            end: Some(Box::new(end(
+                owner.clone(),
+                host.clone(),
+                move |mailboxes| {
+                    mailboxes.unwatch(ticket);
+                },
+            ))),
             again_at: Cell::default(),
         };
         let name = name.to_owned();
@@ -147,23 +153,23 @@ impl Drop for Watching {
     }
 }
 
-/// Drops the watch of `ticket`, where it is.
-fn end(owner: impl Ask, host: SessionHost, ticket: u64) -> impl FnOnce() -> LocalTask {
+/// Drops a watch (`unwatch`), where it is.
+pub fn end(
+    owner: impl Ask,
+    host: SessionHost,
+    unwatch: impl Fn(&Mailboxes) + Clone + Send + 'static,
+) -> impl FnOnce() -> LocalTask {
     move || {
         Box::pin(async move {
             for _ in 0..UNWATCH_TRIES_MAX {
-                let ended = owner.ask(move |mailboxes| async move {
-                    mailboxes.unwatch(ticket);
-                });
+                let unwatch = unwatch.clone();
+                let ended = owner.ask(move |mailboxes| async move { unwatch(&mailboxes) });
                 if ended.await.is_ok() {
                     return;
                 }
                 host.sleep(ASK_AGAIN_AFTER).await;
             }
-            tracing::warn!(
-                ticket,
-                "a watch could not be ended: the owner is busy or gone"
-            );
+            tracing::warn!("a watch could not be ended: the owner is busy or gone");
         })
     }
 }

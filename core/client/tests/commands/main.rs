@@ -19,6 +19,7 @@ mod managesieve;
 mod metadata;
 mod r#move;
 mod multiappend;
+mod notify;
 mod object;
 mod outside;
 mod pop3;

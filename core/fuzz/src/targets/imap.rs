@@ -65,6 +65,8 @@ pub const WORDS: &[&[u8]] = &[
     b"a1 GETMETADATA (MAXSIZE 9 DEPTH infinity) x (/private/a /shared)\r\n",
     b"a1 SETMETADATA x (/private/a {2+}\r\nab /shared/b NIL)\r\n",
     b" RETURN (MYRIGHTS METADATA (/shared/a))",
+    b"a1 NOTIFY SET STATUS (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange))\r\n",
+    b" (subtree (a b) (MailboxName SubscriptionChange))",
     b"PREVIEW (LAZY)",
     b"EMAILID M1-a ",
     b"SAVEDON 1-Feb-2026 ",
@@ -78,7 +80,8 @@ pub const WORDS: &[&[u8]] = &[
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let login = b"a1 LOGIN user pass\r\n";
-    let lines: [&[u8]; 12] = [
+    let lines: [&[u8]; 13] = [
+        b"a NOTIFY NONE\r\nb NOTIFY SET STATUS (selected-delayed (MessageNew (UID BODY.PEEK[HEADER.FIELDS (FROM)]) MessageExpunge)) (mailboxes (a \"b c\") (MessageNew MessageExpunge FlagChange)) (subtree d NONE) (subscribed (SubscriptionChange)) (inboxes (AnnotationChange))\r\nc NOTIFY SET (personal (MailboxName MailboxMetadataChange ServerMetadataChange))\r\n",
         b"a SETACL x \"b@c.d\" lrswipkxteacd\r\nb DELETEACL x -anyone\r\nc GETACL x\r\nd LISTRIGHTS x y\r\ne MYRIGHTS \"Other Users/a@b.c/x\"\r\nf GETMETADATA \"\" (DEPTH 1) (/shared /private/a)\r\ng SETMETADATA x (/private/a \"q\" /shared/b NIL)\r\n",
         b"a SELECT x\r\nb SORT RETURN (MIN PARTIAL -1:-9) (REVERSE DATE DISPLAYTO) UTF-8 OLDER 5\r\nc UID THREAD REFERENCES UTF-8 YOUNGER 7\r\nd UID FETCH 1:* FLAGS (PARTIAL 1:9 CHANGEDSINCE 5)\r\n",
         b"a CAPABILITY\r\nb NOOP\r\nc ID (\"name\" \"x\")\r\nd ENABLE IMAP4rev2 UTF8=ACCEPT\r\ne NAMESPACE\r\nf LOGOUT\r\n",

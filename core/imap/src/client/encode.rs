@@ -1,6 +1,7 @@
 //! `Command` to bytes: what `parse::command` reads back as the same command. Literals are non-synchronising (RFC 7888).
 
 mod access;
+mod notify;
 mod search;
 
 use mail::{Flags, ModSeq};
@@ -42,6 +43,7 @@ impl Line<'_> {
             Body::Unauthenticate => self.word("UNAUTHENTICATE"),
             Body::Acl(acl) => self.acl(acl),
             Body::Metadata(metadata) => self.metadata(metadata),
+            Body::Notify(notify) => self.notify(notify),
             Body::GetQuota(root) => {
                 self.word("GETQUOTA ");
                 self.string(root);

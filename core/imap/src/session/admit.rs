@@ -47,6 +47,7 @@ impl Session {
             | B::Unauthenticate
             | B::Acl(_)
             | B::Metadata(_)
+            | B::Notify(_)
             | B::Idle => Needs::Login,
             B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
                 Needs::Mailbox

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::hide::{Hidden, Hide};
 use crate::respond::{Status, put, put_reply, put_string};
 
-use super::{Event, Session, State};
+use super::{Event, Expect, Session, State};
 
 impl Session {
     /// The capabilities of this file, each with a blank in front.
@@ -19,6 +19,13 @@ impl Session {
         words.push_str(crate::acl::CAPABILITY);
         words.push_str(" METADATA LIST-METADATA");
         words.push_str(" UIDONLY UIDBATCHES");
+        words.push_str(" NOTIFY");
+    }
+
+    /// The next byte from the client begins a command: what happens may be told now (RFC 5465 §3).
+    pub fn is_between_commands(&self) -> bool {
+        let is_logged_in = matches!(self.state, State::Authenticated | State::Selected { .. });
+        is_logged_in && matches!(self.expect, Expect::Command) && self.reader.is_between()
     }
 
     /// RFC 9208 §4.1.1: limits are not a client's to set.

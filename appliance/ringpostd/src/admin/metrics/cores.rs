@@ -45,9 +45,9 @@ impl Metrics {
             ),
             (
                 "send",
-                "pieces of messages that wait for clients, and compressed connections",
+                "pieces of messages that wait for clients, and compressed and notified connections",
                 // One share of the plan, kept as two budgets so that compressed connections cannot take what plain ones need.
-                vec![&memory.sending, &memory.compressing],
+                vec![&memory.sending, &memory.compressing, &memory.notifying],
             ),
         ];
         for (name, what, budgets) in budgets {

@@ -9,7 +9,7 @@ use imap::list::{SEPARATOR, matches};
 use imap::respond::put;
 use mail::Rights;
 use mail::spelling::composed;
-use mailbox::MailboxInfo;
+use mailbox::{MailboxInfo, SpecialUse};
 
 use super::super::limits::ROW_WORK_BYTES;
 use super::put_list_line;
@@ -112,17 +112,22 @@ impl Tree {
         }
         // RFC 6154 §2: also in an ordinary LIST; clients look for it there.
         if let Some(special_use) = info.special_use {
-            attributes.push(match special_use {
-                mailbox::SpecialUse::All => "\\All",
-                mailbox::SpecialUse::Archive => "\\Archive",
-                mailbox::SpecialUse::Drafts => "\\Drafts",
-                mailbox::SpecialUse::Flagged => "\\Flagged",
-                mailbox::SpecialUse::Junk => "\\Junk",
-                mailbox::SpecialUse::Sent => "\\Sent",
-                mailbox::SpecialUse::Trash => "\\Trash",
-            });
+            attributes.push(attribute_of(special_use));
         }
         attributes
+    }
+}
+
+/// RFC 6154 §2.
+pub(in super::super) fn attribute_of(special_use: SpecialUse) -> &'static str {
+    match special_use {
+        SpecialUse::All => "\\All",
+        SpecialUse::Archive => "\\Archive",
+        SpecialUse::Drafts => "\\Drafts",
+        SpecialUse::Flagged => "\\Flagged",
+        SpecialUse::Junk => "\\Junk",
+        SpecialUse::Sent => "\\Sent",
+        SpecialUse::Trash => "\\Trash",
     }
 }
 

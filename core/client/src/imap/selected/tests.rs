@@ -7,6 +7,8 @@ use super::*;
 
 fn selected(count: u32) -> Selected {
     Selected {
+        hides_flags: false,
+        withheld: false,
         id: MailboxId(1),
         numbering: Numbering::of(1..=count),
         known: Known::new(mail::ModSeq(1)),

@@ -1,0 +1,163 @@
+//! The lines about mailboxes that are not open.
+
+use imap::notify::Events;
+use imap::respond::{Status, put, put_mailbox, put_reply};
+use mailbox::{AccountId, MailboxFault};
+use runtime::Connection;
+use storage::owner::Ask;
+
+use super::super::folders::{Shown, put_list_line, put_status};
+use super::super::limits::{LOOKED_AT_TOGETHER, OUTPUT_BYTES_MAX};
+use super::super::{Client, End, Imap, flush};
+use super::look::{self, Seen, Told, Viewer};
+use super::queue::Taken;
+use super::{Failure, Notify};
+
+impl Told {
+    fn put(&self, out: &mut Vec<u8>, shown: &Shown) {
+        match self {
+            Told::Status {
+                name,
+                items,
+                counts,
+            } => put_status(out, name, items, counts, shown),
+            Told::List {
+                name,
+                attributes,
+                old_name,
+            } => {
+                put_list_line(out, "LIST", &attributes.join(" "), name, shown.names);
+                if let Some(old_name) = old_name {
+                    // RFC 5465 §8 oldname-extended-item.
+                    out.truncate(out.len() - 2);
+                    put(out, " (\"OLDNAME\" (");
+                    put_mailbox(out, old_name, shown.names);
+                    put(out, "))\r\n");
+                }
+            }
+            Told::Annotation { name, entry } => {
+                put(out, "* METADATA ");
+                put_mailbox(out, name, shown.names);
+                put(out, " ");
+                imap::respond::put_astring(out, entry.as_bytes());
+                put(out, "\r\n");
+            }
+        }
+    }
+}
+
+impl<K: Ask> Imap<K> {
+    /// Tells what happened in the accounts that the client watches. Where that was too much it is notified of that, and of nothing else from then on (RFC 5465 §5.8).
+    pub(super) async fn tell_others(
+        &self,
+        client: &mut Client,
+        connection: &mut impl Connection,
+    ) -> Result<(), End> {
+        let Some(taken) = client.notify.as_ref().and_then(|notify| notify.take()) else {
+            return Ok(());
+        };
+        if taken.overflowed {
+            overflow(client);
+            return Ok(());
+        }
+        let rewatches = taken.concerns_watches();
+        let Some(told) = self.look(client, taken.clone()).await else {
+            if let Some(notify) = &client.notify {
+                notify.put_back(taken);
+            }
+            return Ok(());
+        };
+        let shown = client.shown();
+        for line in told {
+            line.put(&mut client.out, &shown);
+            if client.out.len() > OUTPUT_BYTES_MAX {
+                flush(&mut client.out, connection).await?;
+            }
+        }
+        if rewatches {
+            self.watch_again(client).await;
+        }
+        Ok(())
+    }
+
+    /// `None`: storage cannot say now.
+    async fn look(&self, client: &Client, taken: Taken) -> Option<Vec<Told>> {
+        let viewer = client.viewer()?;
+        let told = self
+            .owner
+            .ask(move |mailboxes| async move { look::told(&mailboxes, &viewer, &taken).await });
+        match told.await {
+            Ok(Ok(told)) => Some(told),
+            // The account is being removed.
+            Ok(Err(MailboxFault::NoAccount)) => Some(Vec::new()),
+            Ok(Err(fault)) => {
+                tracing::debug!(%fault, "what happened in watched mailboxes cannot be looked at now");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// What NOTIFY SET answers at once: counts where the client asked for them, and which mailboxes it may not look into.
+    pub(super) async fn put_first(
+        &self,
+        viewer: Viewer,
+        accounts: Vec<AccountId>,
+        shown: &Shown,
+        out: &mut Vec<u8>,
+        connection: &mut impl Connection,
+    ) -> Result<Result<(), Failure>, End> {
+        // Nothing is refused on one's own mailboxes.
+        if !viewer.set.status && accounts.len() <= 1 {
+            return Ok(Ok(()));
+        }
+        let asking = viewer.clone();
+        let all = self.owner.ask(move |mailboxes| async move {
+            look::all_seen(&mailboxes, &asking, &accounts).await
+        });
+        let all = match all.await {
+            Ok(Ok(all)) => all,
+            Ok(Err(fault)) => return Ok(Err(fault.into())),
+            Err(busy) => return Ok(Err(busy.into())),
+        };
+        let mut all = all.into_iter();
+        loop {
+            // until all were told
+            let some: Vec<(Seen, Events)> = all.by_ref().take(LOOKED_AT_TOGETHER).collect();
+            if some.is_empty() {
+                return Ok(Ok(()));
+            }
+            let asking = viewer.clone();
+            let told = self.owner.ask(move |mailboxes| async move {
+                let mut told = Vec::with_capacity(some.len());
+                for (seen, events) in &some {
+                    told.extend(look::first_status(&mailboxes, &asking, seen, *events).await?);
+                }
+                Ok::<_, MailboxFault>(told)
+            });
+            let told = match told.await {
+                Ok(Ok(told)) => told,
+                Ok(Err(fault)) => return Ok(Err(fault.into())),
+                Err(busy) => return Ok(Err(busy.into())),
+            };
+            for line in told {
+                line.put(out, shown);
+                if out.len() > OUTPUT_BYTES_MAX {
+                    flush(out, connection).await?;
+                }
+            }
+        }
+    }
+}
+
+/// RFC 5465 §5.8: as if NOTIFY NONE had come.
+pub(super) fn overflow(client: &mut Client) {
+    client.notify = Some(Box::new(Notify::none()));
+    put_reply(
+        &mut client.out,
+        "*",
+        Status::Ok,
+        "NOTIFICATIONOVERFLOW",
+        "Too many changes; NOTIFY SET is off",
+    );
+}
