@@ -157,6 +157,8 @@ pub struct Session {
     compressed: bool,
     /// What this client is not offered.
     hiding: Hidden,
+    /// The URL of scripts (RFC 6785).
+    sieve: Option<std::sync::Arc<str>>,
 }
 
 impl Session {
@@ -179,6 +181,7 @@ impl Session {
             saved_lost: false,
             compressed: false,
             hiding: Hidden::default(),
+            sieve: None,
         }
     }
 

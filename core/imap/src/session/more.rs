@@ -18,6 +18,15 @@ impl Session {
         words.push(' ');
         words.push_str(crate::acl::CAPABILITY);
         words.push_str(" METADATA LIST-METADATA");
+        if let Some(url) = &self.sieve {
+            words.push_str(" IMAPSIEVE=");
+            words.push_str(url);
+        }
+    }
+
+    /// RFC 6785: scripts run because of what the client does, and are stored at this URL. `None`: it is not announced.
+    pub fn sieve_at(&mut self, url: Option<std::sync::Arc<str>>) {
+        self.sieve = url;
     }
 
     /// RFC 9208 §4.1.1: limits are not a client's to set.
