@@ -168,7 +168,7 @@ addheader "X-Moved" "yes";"#;
     });
 }
 
-/// A refusal makes no sense any more: the run fails, the message stays as it is, and its owner hears of it once.
+/// A refusal makes no sense any more: the run fails, the message stays as it is, and its owner is notified of it once.
 #[test]
 fn a_script_that_fails_leaves_the_message_as_it_is() {
     run(|rig| async move {
@@ -229,7 +229,7 @@ fn the_script_of_the_server_runs_where_a_mailbox_names_none() {
     });
 }
 
-/// It acts in the owner's name, whoever puts the message there.
+/// It acts in the owner's name, also for messages that others put there.
 #[test]
 fn in_a_shared_mailbox_the_owners_script_runs_and_only_its_administrators_name_one() {
     run(|rig| async move {

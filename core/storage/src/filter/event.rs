@@ -61,7 +61,7 @@ pub struct Event {
     pub changed: Flags,
 }
 
-/// What a script is told of it.
+/// What a script sees of it.
 #[derive(Debug)]
 pub(crate) struct Happened {
     pub head: Head,
@@ -291,7 +291,7 @@ impl Filter {
         }
         let note = mailboxes.note_on(mailbox, SCRIPT_ENTRY).await?;
         let (head, script) = match &note.value {
-            // An empty name is no name: nothing runs here, the common script neither.
+            // An empty name stands for no script: nothing runs here, not even the common one.
             Some(name) => {
                 let name = str::from_utf8(name).unwrap_or_default();
                 let owner = Owner::Account(note.owner.0);
