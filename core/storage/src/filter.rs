@@ -19,6 +19,7 @@ mod compiled;
 pub(crate) mod deliver;
 mod event;
 pub(crate) mod group;
+mod happened;
 mod letters;
 mod plan;
 mod run;
@@ -41,7 +42,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use cache::Cache;
 
 pub use cache::CACHE_BYTES_MAX;
-pub use event::{COMMON_NAME, Cause, Event, SCRIPT_ENTRY};
+pub use event::{COMMON_NAME, Event, SCRIPT_ENTRY};
+pub use happened::Cause;
 pub(crate) use letters::Letter;
 pub use letters::MADE_BYTES_MAX;
 pub(crate) use plan::Plan;
@@ -116,7 +118,7 @@ pub(crate) struct Share {
     pub to: Option<Address>,
     pub is_junk: bool,
     /// It is in a mailbox already; `None`: it is being delivered.
-    pub event: Option<Arc<event::Happened>>,
+    pub event: Option<Arc<happened::Happened>>,
 }
 
 impl Filter {

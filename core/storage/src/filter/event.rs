@@ -19,6 +19,7 @@ use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message
 use store::BodyIn;
 
 use super::group::{Group, note};
+use super::happened::{Cause, Happened, words};
 use super::plan::{Plan, Planned};
 use super::{Filter, Head, Message, Share};
 use crate::outgoing::Outgoing;
@@ -27,27 +28,6 @@ use crate::outgoing::Outgoing;
 pub const SCRIPT_ENTRY: &str = "/shared/imapsieve/script";
 /// A script of a domain, or of the box, with this name runs for mailboxes without that annotation.
 pub const COMMON_NAME: &str = "imapsieve";
-
-/// What a client did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// APPEND or REPLACE.
-    Append,
-    /// COPY or MOVE.
-    Copy,
-    /// STORE.
-    Flag,
-}
-
-impl Cause {
-    pub fn name(self) -> &'static str {
-        match self {
-            Cause::Append => "APPEND",
-            Cause::Copy => "COPY",
-            Cause::Flag => "FLAG",
-        }
-    }
-}
 
 /// That it was done, with one message.
 #[derive(Debug, Clone)]
@@ -59,32 +39,6 @@ pub struct Event {
     pub cause: Cause,
     /// Flags that changed, by STORE only.
     pub changed: Flags,
-}
-
-/// What a script sees of it.
-#[derive(Debug)]
-pub(crate) struct Happened {
-    pub head: Head,
-    /// The script's name.
-    pub script: String,
-    pub mailbox: String,
-    pub user: String,
-    pub cause: Cause,
-    pub changed: String,
-    pub flags: Flags,
-}
-
-impl Happened {
-    pub fn shown(&self) -> sieve::Event<'_> {
-        sieve::Event {
-            user: &self.user,
-            email: &self.user,
-            cause: self.cause.name(),
-            mailbox: &self.mailbox,
-            changed_flags: &self.changed,
-            flags: &self.flags,
-        }
-    }
 }
 
 /// Messages that left because of events, of each account in the present hour. A client that appends messages to a mailbox with a redirect would
@@ -358,25 +312,6 @@ async fn change(
     flagged.map(drop)
 }
 
-/// Flags by their names, with blanks between.
-fn words(flags: &Flags) -> String {
-    let system = [
-        ("\\Seen", SystemFlags::SEEN),
-        ("\\Answered", SystemFlags::ANSWERED),
-        ("\\Flagged", SystemFlags::FLAGGED),
-        ("\\Deleted", SystemFlags::DELETED),
-        ("\\Draft", SystemFlags::DRAFT),
-    ];
-    let mut words: Vec<&str> = Vec::new();
-    for (name, flag) in system {
-        if flags.system.contains(flag) {
-            words.push(name);
-        }
-    }
-    words.extend(flags.keywords.iter().map(mail::Keyword::as_str));
-    words.join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,13 +326,5 @@ mod tests {
         assert!(sent.take(bob, 4, HOUR_S));
         assert!(sent.take(ann, 4, 2 * HOUR_S), "another hour");
         assert_eq!(sent.accounts.len(), 1);
-    }
-
-    #[test]
-    fn flags_are_named_as_clients_name_them() {
-        let mut flags = Flags::system(SystemFlags::SEEN.with(SystemFlags::DRAFT));
-        flags.keywords.extend(mail::Keyword::parse("$Work"));
-        assert_eq!(words(&flags), "\\Seen \\Draft $Work");
-        assert_eq!(words(&Flags::default()), "");
     }
 }

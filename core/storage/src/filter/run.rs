@@ -16,7 +16,7 @@ use sieve::{Envelope, Environment, Included, Later, Outcome, Script};
 
 use super::answers::Answers;
 use super::compiled::{AWAY_BYTES, Compiled};
-use super::event::Happened;
+use super::happened::Happened;
 use super::{Filter, Head, Message, Share};
 
 /// Steps of a run on the owner's thread.
