@@ -96,7 +96,7 @@ mod tests {
         );
     }
 
-    const SCRIPTS_MIN: usize = 500;
+    const SCRIPTS_MIN: usize = 400;
 
     #[test]
     fn the_least_used_script_goes_and_the_bytes_stay_bounded() {
