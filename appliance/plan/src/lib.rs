@@ -27,6 +27,7 @@ pub mod memory;
 pub mod oauth;
 pub mod place;
 pub mod plan;
+pub mod pop3;
 pub mod profile;
 pub mod quarantine;
 pub mod reports;

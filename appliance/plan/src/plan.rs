@@ -13,6 +13,7 @@ use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
+use crate::pop3::Pop3Plan;
 use crate::profile::{Profile, Zones};
 use crate::quarantine::QuarantinePlan;
 use crate::reports::ReportsPlan;
@@ -78,6 +79,9 @@ pub struct Plan {
     /// Capabilities of IMAP that some are not offered.
     #[serde(default)]
     pub imap_hide: Vec<Hide>,
+    /// What is kept of mail that POP3 clients delete.
+    #[serde(default)]
+    pub pop3: Pop3Plan,
     /// Zones on other machines.
     #[serde(default)]
     pub zones: ZonesPlan,
@@ -245,6 +249,7 @@ impl Plan {
             spam: settings.spam.plan(),
             quarantine: settings.quarantine.plan(),
             imap_hide: settings.imap.hide.clone(),
+            pop3: settings.pop3.plan(),
             zones: settings.zones_plan(),
             reports: settings.reports.plan(&settings.server.name),
             name_servers: settings.dns.servers.clone(),

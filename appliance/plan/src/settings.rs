@@ -19,6 +19,7 @@ use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::oauth::{self, Client, Oauth};
 use crate::plan::parts::Zone;
+use crate::pop3::Pop3;
 use crate::quarantine::Quarantine;
 use crate::reports::Reports;
 use crate::san::{self, Target};
@@ -102,6 +103,8 @@ pub struct Settings {
     pub quarantine: Quarantine,
     #[serde(default)]
     pub imap: Imap,
+    #[serde(default)]
+    pub pop3: Pop3,
     #[serde(default)]
     pub reports: Reports,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
@@ -550,6 +553,7 @@ impl Settings {
         self.check_zones().map_err(told)?;
         self.reports.check().map_err(told)?;
         self.imap.check().map_err(told)?;
+        self.pop3.check().map_err(told)?;
         self.ldap.check(self.runs(Zone::Storage)).map_err(told)?;
         let volume = self.volume.legs.get_ref();
         self.spool.check(volume).map_err(told)?;

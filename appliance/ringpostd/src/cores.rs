@@ -38,7 +38,7 @@ use crate::engine::Opening;
 use crate::front::{self, Fronts};
 use crate::serving::Serving;
 use crate::storage::open;
-use crate::{scan, spool};
+use crate::{kept, scan, spool};
 use doors::{Strangers, edit, fetch, imap_settings, read, strangers, submit};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
@@ -422,17 +422,19 @@ fn serve(core: &Core, go: Go) {
     };
     let zone_doors = ZoneDoors::new(&serving);
     let (scan, found) = (&serving.scan, serving.metrics.scan());
-    let reader = Rc::new(Imap::new(
+    let reader = Imap::new(
         serving.owner.clone(),
         serving.memory.clone(),
         serving.logins.clone(),
-    ));
+    );
+    let reader = Rc::new(reader.announcing_sieve(doors::sieve_url(&serving)));
     serving.metrics.add_imap(reader.counters().clone());
-    let fetcher = Rc::new(Pop3::new(
+    let fetcher = Pop3::new(
         serving.owner.clone(),
         serving.memory.clone(),
         serving.logins.clone(),
-    ));
+    );
+    let fetcher = Rc::new(fetcher.keeping(Arc::new(kept::rules(&serving.plan.pop3))));
     serving.metrics.add_pop3(fetcher.counters().clone());
     let editor = Rc::new(ManageSieve::new(
         serving.owner.clone(),

@@ -32,8 +32,8 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
 use crate::{
-    apart, audit, certificate, client_certificate, cores, door, events, front, listen, notify,
-    oauth, peers, quarantine, reports, spool, trace,
+    apart, audit, certificate, client_certificate, cores, door, events, front, kept, listen,
+    notify, oauth, peers, quarantine, reports, spool, trace,
 };
 
 pub fn run() -> Result<(), Misfit> {
@@ -226,6 +226,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             plan.quarantine.days,
             metrics.quarantine().clone(),
         ));
+    }
+    let rules = kept::rules(&plan.pop3);
+    if has_storage && rules.keep_some() {
+        let counters = metrics.kept().clone();
+        let look = kept::look_after(owner.clone(), Arc::new(rules), counters);
+        tokio::task::spawn_local(look);
     }
     if has_storage {
         tokio::task::spawn_local(audit.clone().look_after(owner.clone(), audit_place));

@@ -24,6 +24,7 @@ mod door;
 mod engine;
 mod events;
 mod front;
+mod kept;
 mod ldap;
 mod listen;
 mod notes;

@@ -20,6 +20,7 @@ mod acl;
 mod annotate;
 mod append;
 mod batches;
+mod events;
 mod fault;
 mod fetch;
 mod folders;
@@ -98,6 +99,10 @@ pub struct Counters {
     pub fetches: SharedHistogram,
     pub bodies_read: AtomicU64,
     pub appended: AtomicU64,
+    /// Messages for which a mailbox's script ran (RFC 6785).
+    pub events: AtomicU64,
+    /// And those for which none ran, though there is one: too many, or a fault.
+    pub events_skipped: AtomicU64,
 }
 
 /// What all IMAP connections of one core share. Lives on that core.
@@ -110,6 +115,10 @@ pub struct Imap<K = Owner> {
     counters: Arc<Counters>,
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
+    /// Scripts that run because of what clients did.
+    events: Rc<RefCell<events::Events>>,
+    /// Where people store scripts (RFC 5804 §3); `None`: nowhere.
+    sieve: Option<Arc<str>>,
     damaged: Damages,
     /// Since a client of this core compressed, with what pays for it.
     packer: RefCell<Option<(Packer, Charge)>>,
@@ -173,10 +182,18 @@ impl<K: Ask> Imap<K> {
             },
             counters: Arc::default(),
             teaching: Rc::default(),
+            events: Rc::default(),
+            sieve: None,
             damaged: Damages::default(),
             packer: RefCell::default(),
             progress_every: PROGRESS_EVERY,
         }
+    }
+
+    /// Announces that scripts run because of what clients do, and that they are stored at this URL (RFC 6785).
+    pub fn announcing_sieve(mut self, url: Option<Arc<str>>) -> Imap<K> {
+        self.sieve = url;
+        self
     }
 
     /// Reports on long commands as often as `every` says.
@@ -200,6 +217,7 @@ impl<K: Ask> Imap<K> {
         let mut session = Session::new(policy, connection.tls().is_some());
         session.offer(self.logins.offer(connection.tls()));
         session.hiding(settings.hide.clone());
+        session.sieve_at(self.sieve.clone());
         self.serve_session(settings, session, connection).await;
     }
 

@@ -27,6 +27,7 @@ use mailbox::{Account, AccountId, MailboxId};
 use pop3::{Event, Policy, Reply, Session, State};
 use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use sasl::Credentials;
+use storage::kept::{self, Rules};
 use storage::owner::{Ask, Owner};
 
 use crate::limits::SILENCE_GRACE;
@@ -62,6 +63,8 @@ pub struct Counters {
     pub retrieved: AtomicU64,
     /// Messages that QUIT removed.
     pub deleted: AtomicU64,
+    /// Of them, those that a rule keeps in a folder.
+    pub kept: AtomicU64,
 }
 
 /// What all POP3 connections of one core share, on that core.
@@ -73,6 +76,8 @@ pub struct Pop3<K = Owner> {
     counters: Arc<Counters>,
     measured: RefCell<Measured>,
     damaged: Damages,
+    /// What is kept of what clients delete.
+    rules: Arc<Rules>,
 }
 
 /// Ends the conversation.
@@ -114,6 +119,8 @@ fn from(client: &Client, connection: &impl Connection) -> Source {
 struct Opened {
     account: AccountId,
     inbox: MailboxId,
+    /// What it deletes is kept.
+    keeps: bool,
     /// For the list of a large one.
     _charge: Option<Charge>,
 }
@@ -134,7 +141,14 @@ impl<K: Ask> Pop3<K> {
             counters: Arc::default(),
             measured: RefCell::default(),
             damaged: Damages::default(),
+            rules: Arc::default(),
         }
+    }
+
+    /// Keeps what clients delete as long as `rules` say.
+    pub fn keeping(mut self, rules: Arc<Rules>) -> Pop3<K> {
+        self.rules = rules;
+        self
     }
 
     /// For the metrics; one set for each core.
@@ -304,7 +318,8 @@ impl<K: Ask> Pop3<K> {
         let out = &mut client.out;
         match found {
             Ok(Some(account)) => match self.open(account.id).await {
-                Ok((opened, maildrop)) => {
+                Ok((mut opened, maildrop)) => {
+                    opened.keeps = self.rules.days(&account.address) > 0;
                     self.counters.logins.fetch_add(1, Relaxed);
                     tracing::info!(%peer, account = %account.address, "Logged in by POP3");
                     client.opened = Some(opened);
@@ -322,19 +337,32 @@ impl<K: Ask> Pop3<K> {
         }
     }
 
-    /// RFC 1939 §6: removes what was marked, in one commit where it fits one (`Mailboxes::remove`).
+    /// RFC 1939 §6: removes what was marked, in one commit where it fits one (`Mailboxes::remove`), or moves it where a rule keeps it.
     async fn remove(&self, opened: &Opened, uids: Vec<Uid>) -> Result<(), Reply> {
-        let Opened { account, inbox, .. } = *opened;
+        let Opened {
+            account,
+            inbox,
+            keeps,
+            ..
+        } = *opened;
+        let rules = self.rules.clone();
         let removed = self.owner.ask(move |mailboxes| async move {
+            if keeps {
+                return kept::keep(&mailboxes, account, inbox, &uids, &rules.folder).await;
+            }
             // RFC 9051 §6.3.6: an INBOX that was renamed meanwhile is another mailbox now, and its messages are to be kept.
             if mailboxes.find(account, "INBOX").await? != inbox {
                 return Ok(None);
             }
-            mailboxes.remove(inbox, &uids).await.map(Some)
+            let removed = mailboxes.remove(inbox, &uids).await?;
+            Ok(Some(removed.len()))
         });
         match removed.await {
-            Ok(Ok(Some(uids))) => {
-                self.counters.deleted.fetch_add(uids.len() as u64, Relaxed);
+            Ok(Ok(Some(count))) => {
+                self.counters.deleted.fetch_add(count as u64, Relaxed);
+                if keeps {
+                    self.counters.kept.fetch_add(count as u64, Relaxed);
+                }
                 Ok(())
             }
             Ok(Ok(None)) => Err(Reply::NOT_DELETED),

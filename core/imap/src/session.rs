@@ -160,6 +160,8 @@ pub struct Session {
     compressed: bool,
     /// What this client is not offered.
     hiding: Hidden,
+    /// The URL of scripts (RFC 6785).
+    sieve: Option<std::sync::Arc<str>>,
 }
 
 impl Session {
@@ -183,6 +185,7 @@ impl Session {
             saved_lost: false,
             compressed: false,
             hiding: Hidden::default(),
+            sieve: None,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `C:` the client sends this line, `S:` the session answers it, `D:` it asks its owner to do this (commands as the client
 //! module writes them; `␀` in a line of the client is NUL), `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS), `scram`, `bound` (SCRAM with
-//! channel binding).
+//! channel binding), `sieve` (scripts are stored somewhere).
 //! `RECORD_TRANSCRIPTS=1` writes down what really happened; the diff is for the author to judge.
 //!
 //! The owner knows one password, `ringpost`, and has every mailbox.
@@ -50,6 +50,9 @@ fn play(text: &str) -> String {
         tokens: has("tokens"),
         external: has("external"),
     });
+    if has("sieve") {
+        session.sieve_at(Some("sieve://mx.example.org".into()));
+    }
     let mut really = String::new();
     let mut greeted = false;
     for line in text.lines() {

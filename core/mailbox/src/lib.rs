@@ -87,7 +87,7 @@ pub mod names {
         parse_scope,
     };
 }
-pub use notes::NoteList;
+pub use notes::{NoteList, NoteOn};
 pub use notice::Notice;
 pub use resync::{Resync, UidRanges};
 pub use sharing::{ANYONE, AccessChanged, AccessLine, Foreign, Reached};

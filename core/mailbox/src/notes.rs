@@ -18,6 +18,15 @@ const OF_ACCOUNT: MailboxId = MailboxId(0);
 /// Names with their values.
 pub type NoteList = Vec<(String, Vec<u8>)>;
 
+/// A note of a folder, or that there is none, and whose the folder is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteOn {
+    pub owner: AccountId,
+    /// Its whole name.
+    pub folder: String,
+    pub value: Option<Vec<u8>>,
+}
+
 impl Mailboxes {
     /// All notes of one of the account's folders, or (`None`) of the account, by name.
     pub async fn notes(
@@ -47,6 +56,28 @@ impl Mailboxes {
         let mut notes = self.notes_of(owner, mailbox).await?;
         notes.retain(|(name, _)| owner == viewer || name.starts_with("/shared/"));
         Ok(notes)
+    }
+
+    /// One note of a folder, with the folder's owner and the name that the owner gave it. Nothing else is copied: every change of flags may ask.
+    pub async fn note_on(&self, mailbox: MailboxId, name: &str) -> Result<NoteOn, MailboxFault> {
+        let owner = {
+            let _hold = self.inner.hold_mailbox(mailbox, Depth::Head).await?;
+            let state = self.inner.state.borrow();
+            let entry = state.mailboxes.get(&mailbox);
+            entry.ok_or(MailboxFault::NoMailbox)?.head.account
+        };
+        let _hold = self.hold_live_account(owner).await?;
+        let state = self.inner.state.borrow();
+        let tree = state.accounts.get(&owner).and_then(|entry| entry.live());
+        let tree = tree.ok_or(MailboxFault::NoAccount)?;
+        let mut folders = tree.folders.iter();
+        let folder = folders.find(|(_, folder)| folder.mailbox == mailbox);
+        let (folder, _) = folder.ok_or(MailboxFault::NoMailbox)?;
+        Ok(NoteOn {
+            owner,
+            folder: folder.clone(),
+            value: tree.notes.value(mailbox, name).cloned(),
+        })
     }
 
     /// The same, of a folder by its number. One that the account has not has no notes.

@@ -91,6 +91,7 @@ fn main() {
         separator: '+',
         spam_percent: None,
         virus: None,
+        event: None,
     };
     let run = || {
         script

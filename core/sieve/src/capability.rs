@@ -29,6 +29,7 @@ capabilities! {
     FileInto = "fileinto",
     Ihave = "ihave",
     Imap4Flags = "imap4flags",
+    ImapSieve = "imapsieve",
     Include = "include",
     Index = "index",
     Mailbox = "mailbox",

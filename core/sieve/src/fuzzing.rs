@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use mail::Address;
+use mail::{Address, Flags, SystemFlags};
 
 use crate::limits::*;
-use crate::{Action, Answer, Envelope, Environment, Host, Included, Key, Outcome, Script, Wanted};
+use crate::{
+    Action, Answer, Envelope, Environment, Event, Host, Included, Key, Outcome, Script, Wanted,
+};
 
 pub const WORDS: &[&[u8]] = &[
     b"require [\"variables\", \"regex\"];",
@@ -31,6 +33,7 @@ pub const WORDS: &[&[u8]] = &[
     b"set \"a\" ",
     b"fileinto ",
     b"vacation ",
+    b"environment \"imap.cause\" ",
     b"include \"self\";",
     b"addheader \"X-A\" ",
     b"deleteheader \"subject\";",
@@ -76,12 +79,26 @@ pub fn delivery(bytes: &[u8]) {
         return;
     };
     let script = Arc::new(script);
-    let first = run(&script, message);
+    let first = run(&script, message, None);
     check(&first, message);
-    assert_eq!(first, run(&script, message), "a run has no effect");
+    assert_eq!(first, run(&script, message, None), "a run has no effect");
+    // The same script for a message that is in a mailbox: it is neither refused nor answered.
+    let flags = Flags::system(SystemFlags::SEEN);
+    let event = Event {
+        user: "bob",
+        email: "bob@example.org",
+        cause: "FLAG",
+        mailbox: "Lists",
+        changed_flags: "\\Seen",
+        flags: &flags,
+    };
+    let stored = run(&script, message, Some(event));
+    check(&stored, message);
+    let arriving = |action: &Action| matches!(action, Action::Reject { .. } | Action::Reply(_));
+    assert!(!stored.actions.iter().any(arriving));
 }
 
-fn run(script: &Arc<Script>, message: &[u8]) -> Outcome {
+fn run(script: &Arc<Script>, message: &[u8], event: Option<Event<'_>>) -> Outcome {
     let address = |local| Address::from_parts(local, "example.org").expect("an address");
     let (from, to) = (address("ann"), address("bob+shop"));
     let envelope = Envelope {
@@ -99,6 +116,7 @@ fn run(script: &Arc<Script>, message: &[u8]) -> Outcome {
         separator: '+',
         spam_percent: Some(40),
         virus: None,
+        event,
     };
     let outcome = script.run(message, &envelope, &environment, &Same(script.clone()));
     outcome.expect("every question is answered")

@@ -97,4 +97,22 @@ pub struct Environment<'e> {
     pub spam_percent: Option<u8>,
     /// RFC 5235: 1 is clean, 5 is a virus; `None`: no scanner looked.
     pub virus: Option<u8>,
+    /// The message is in a mailbox, and a client did something with it (RFC 6785); `None`: it is being delivered.
+    pub event: Option<Event<'e>>,
+}
+
+/// What an IMAP client did with a message. Its account may be another one than the script's, in a mailbox that is shared.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'e> {
+    /// The login's name, and its address.
+    pub user: &'e str,
+    pub email: &'e str,
+    /// `APPEND`, `COPY` or `FLAG`.
+    pub cause: &'e str,
+    /// Where the message is, as its owner names it.
+    pub mailbox: &'e str,
+    /// The names of flags that changed, with blanks between; empty unless the cause is `FLAG`.
+    pub changed_flags: &'e str,
+    /// Those that the message has now.
+    pub flags: &'e mail::Flags,
 }

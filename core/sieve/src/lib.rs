@@ -8,6 +8,7 @@
 //! - a run has no effect. The same script, message and answers come to the same outcome.
 //! - a run that fails keeps the message; what could not be looked up is neither yes nor no, and the run is made again.
 //! - no reply that a script causes can cause another one (`run/vacation.rs`).
+//! - a message that is in a mailbox already is neither refused nor answered (`run/events.rs`).
 //!
 //! From the text to an outcome: `lex.rs`, `syntax.rs`, `compile.rs` with its children, `program.rs`, `run.rs` with its children, `outcome.rs`.
 //! Start reading at `run.rs::run`.
@@ -40,7 +41,7 @@ mod syntax;
 mod template;
 
 pub use capability::capability_names;
-pub use host::{Answer, Envelope, Environment, Host, Included, Key};
+pub use host::{Answer, Envelope, Environment, Event, Host, Included, Key};
 pub use outcome::{
     Action, Edition, Failure, Later, Notification, Outcome, Remember, Reply, Target,
 };

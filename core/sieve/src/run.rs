@@ -7,6 +7,7 @@ mod actions;
 mod captures;
 mod conditions;
 mod edits;
+mod events;
 mod ledger;
 mod matches;
 mod sources;
@@ -91,6 +92,7 @@ pub fn run_within(
         included: Vec::new(),
         includes_count: 0,
     };
+    run.begin_with_flags();
     for (index, script) in scripts.iter().enumerate() {
         if index > 0 && !run.ledger.reopen(&mut run.flags) {
             break;

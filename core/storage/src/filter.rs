@@ -2,7 +2,8 @@
 //!
 //! The interpreter (`sieve`) has no effect. Here its questions are answered (`answers.rs`), scripts are compiled (`compiled.rs`) and run (`run.rs`),
 //! what they want becomes copies, letters and keys (`plan.rs`, `letters.rs`), and the plans of one message are made durable together (`group.rs`).
-//! `deliver.rs` does so for all recipients of a message; `outgoing` has the ways that a message comes in.
+//! `deliver.rs` does so for all recipients of a message; `outgoing` has the ways that a message comes in. `event.rs` is about messages that are in a
+//! mailbox already.
 //!
 //! What must hold:
 //! - One account's share of a message is whole or not there: copies, letters and remembered keys are parts of one group of the log.
@@ -16,7 +17,9 @@ mod answers;
 mod cache;
 mod compiled;
 pub(crate) mod deliver;
+mod event;
 pub(crate) mod group;
+mod happened;
 mod letters;
 mod plan;
 mod run;
@@ -39,6 +42,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use cache::Cache;
 
 pub use cache::CACHE_BYTES_MAX;
+pub use event::{COMMON_NAME, Event, SCRIPT_ENTRY};
+pub use happened::Cause;
 pub(crate) use letters::Letter;
 pub use letters::MADE_BYTES_MAX;
 pub(crate) use plan::Plan;
@@ -92,6 +97,8 @@ struct Inner {
     made: Arc<Semaphore>,
     /// One for each account of which something is about to be remembered.
     locks: RefCell<HashMap<AccountId, Arc<Mutex<()>>>>,
+    /// What scripts sent because of what clients did.
+    sent: RefCell<event::Sent>,
 }
 
 /// A message on its way in, before its recipients are looked at.
@@ -110,6 +117,8 @@ pub(crate) struct Share {
     /// The address that it was sent to; `None`: the account's own.
     pub to: Option<Address>,
     pub is_junk: bool,
+    /// It is in a mailbox already; `None`: it is being delivered.
+    pub event: Option<Arc<happened::Happened>>,
 }
 
 impl Filter {
@@ -126,6 +135,7 @@ impl Filter {
                 away: Semaphore::new(AWAY_MAX),
                 made: Arc::new(Semaphore::new(MADE_BYTES_MAX / letters::MADE_UNIT_BYTES)),
                 locks: RefCell::default(),
+                sent: RefCell::default(),
                 scripts,
                 host,
                 name,

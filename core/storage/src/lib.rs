@@ -10,6 +10,7 @@
 //! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `junk.rs`: where junk goes.
 //! - `filter.rs`: what people's scripts do with their mail.
+//! - `kept.rs`: what POP3 clients deleted, for as long as the operator wants it kept.
 //! - `lessons.rs`: what people taught about junk.
 //! - `scripts.rs`: whose scripts filter mail, and the end of those whose owner is gone.
 //! - `logins.rs`: SCRAM keys and app passwords, and the changes of accounts that go with them.
@@ -32,6 +33,7 @@ pub mod health;
 mod held;
 pub mod holder;
 mod junk;
+pub mod kept;
 pub mod lessons;
 pub mod logins;
 pub mod outgoing;

@@ -48,6 +48,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[quarantine]", "quarantine"),
     ("[imap]", "imap"),
     ("[[imap.hide]]", "imap.hide"),
+    ("[pop3]", "pop3"),
+    ("[[pop3.keep]]", "pop3.keep"),
     ("[reports]", "reports"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),

@@ -76,6 +76,7 @@ impl Settings {
             spam: Spam::off(),
             quarantine: Quarantine::default(),
             imap: Imap::default(),
+            pop3: Pop3::default(),
             reports: Reports::trial(),
             san: Vec::new(),
         })

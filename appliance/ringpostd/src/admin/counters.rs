@@ -22,6 +22,7 @@ pub struct Metrics {
     /// One for all cores.
     scan: Arc<scan::Counters>,
     quarantine: Arc<storage::quarantine::Counters>,
+    kept: Arc<storage::kept::Counters>,
 }
 
 /// The counters of every core, as they were added.
@@ -92,6 +93,11 @@ impl Metrics {
     /// What scanners found, all cores together.
     pub fn scan(&self) -> &Arc<scan::Counters> {
         &self.scan
+    }
+
+    /// What was over of mail that POP3 clients deleted.
+    pub fn kept(&self) -> &Arc<storage::kept::Counters> {
+        &self.kept
     }
 
     /// What left the quarantine.

@@ -20,7 +20,7 @@ mod spool;
 mod storage;
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use client::imap;
 use client::managesieve;
@@ -234,7 +234,7 @@ impl Admin {
 
     fn write_pop3(&self, page: &mut Page) {
         type Counter = fn(&pop3::Counters) -> &AtomicU64;
-        let counters: [(&str, &str, Counter); 4] = [
+        let counters: [(&str, &str, Counter); 5] = [
             (
                 "ringpost_pop3_logins",
                 "Reports the number of POP3 logins that succeeded.",
@@ -255,10 +255,21 @@ impl Admin {
                 "Reports the number of messages that POP3 clients removed.",
                 |of| &of.deleted,
             ),
+            (
+                "ringpost_pop3_kept",
+                "Reports the number of messages that POP3 clients removed and that a rule keeps in a folder.",
+                |of| &of.kept,
+            ),
         ];
         for (name, help, counter) in counters {
             page.counter(name, help, self.metrics().pop3_sum(counter));
         }
+        let expired = self.metrics().kept().expired.load(Ordering::Relaxed);
+        page.counter(
+            "ringpost_pop3_kept_expired",
+            "Reports the number of messages that were kept for POP3 clients and removed when their time was over.",
+            expired,
+        );
     }
 
     fn write_managesieve(&self, page: &mut Page) {
@@ -292,7 +303,7 @@ impl Admin {
 
     fn write_imap(&self, page: &mut Page) {
         type Counter = fn(&imap::Counters) -> &AtomicU64;
-        let counters: [(&str, &str, Counter); 6] = [
+        let counters: [(&str, &str, Counter); 8] = [
             (
                 "ringpost_imap_logins",
                 "Reports the number of IMAP logins that succeeded.",
@@ -322,6 +333,16 @@ impl Admin {
                 "ringpost_imap_appended",
                 "Reports the number of messages that APPEND stored.",
                 |of| &of.appended,
+            ),
+            (
+                "ringpost_imap_events",
+                "Reports the number of messages for which the script of their mailbox ran after a command put them there or changed their flags.",
+                |of| &of.events,
+            ),
+            (
+                "ringpost_imap_events_skipped",
+                "Reports the number of messages for which the script of their mailbox did not run, because too many waited or because of a fault.",
+                |of| &of.events_skipped,
             ),
         ];
         for (name, help, counter) in counters {

@@ -147,6 +147,18 @@ pub(super) fn imap_settings(serving: &Serving) -> imap::Settings {
     }
 }
 
+/// Where people store scripts (RFC 5804 §3, RFC 6785); `None`: this node takes none.
+pub(super) fn sieve_url(serving: &Serving) -> Option<Arc<str>> {
+    let plan = &serving.plan;
+    let listener = plan.listener(Service::Managesieve)?;
+    let port = listener.addresses.first()?.port();
+    let name = &plan.server_name;
+    Some(match port {
+        4190 => format!("sieve://{name}").into(),
+        port => format!("sieve://{name}:{port}").into(),
+    })
+}
+
 /// What serves a connection of IMAP.
 pub(super) fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
     let settings = Rc::new(imap_settings(serving));

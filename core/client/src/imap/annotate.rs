@@ -1,19 +1,21 @@
 //! Annotations of mailboxes and of the account (RFC 5464, RFC 9590).
 //!
 //! `/private` entries of one's own mailboxes and of the server (the account's own notes) are one's own; those of other accounts' mailboxes do not
-//! exist. `/shared` entries stand with the mailbox: who may read it reads them, and who may change something there sets them. `/shared`
-//! entries of the server do not exist here.
+//! exist. `/shared` entries stand with the mailbox: who may read it reads them, and who may change something there sets them. Of `/shared`
+//! entries of the server there is one, which says that an administrator's script runs for mailboxes (RFC 6785). Which script of its owner runs for a
+//! mailbox is set by those who administer it.
 
 use imap::Names;
 use imap::metadata::{Depth, Metadata};
 use imap::respond::put_metadata;
 use mail::Rights;
 use mailbox::{AccountId, MailboxFault, NoteList};
+use storage::filter::SCRIPT_ENTRY;
 use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::limits::ANNOTATION_BYTES_MAX;
-use super::place::NO_PERMISSION;
+use super::place::{NO_PERMISSION, needs};
 use super::{Done, Imap};
 
 const PRIVATE: &str = "/private/";
@@ -63,7 +65,15 @@ impl<K: Ask> Imap<K> {
         if mailbox.is_empty() {
             let asked = self
                 .owner
-                .ask(move |mailboxes| async move { mailboxes.notes(account, None).await });
+                .ask_either(move |mailboxes, outgoing| async move {
+                    let mut all = mailboxes.notes(account, None).await?;
+                    if let Some(outgoing) = outgoing
+                        && let Some(name) = outgoing.common_script(account).await?
+                    {
+                        all.push((SCRIPT_ENTRY.to_owned(), name.as_bytes().to_vec()));
+                    }
+                    Ok::<_, MailboxFault>(all)
+                });
             return Ok(asked.await??);
         }
         let place = self.find_place(account, mailbox).await?;
@@ -116,6 +126,11 @@ impl<K: Ask> Imap<K> {
                 }
                 if entries.iter().any(|(name, _)| is_private(name)) {
                     return Err(NO_PRIVATE);
+                }
+                // It acts in the owner's name.
+                let is_script = |(name, _): &(Box<str>, _)| &**name == SCRIPT_ENTRY;
+                if entries.iter().any(is_script) {
+                    needs(place.rights(), Rights::ADMINISTER)?;
                 }
             }
             (place.account, Some(place.name))

@@ -9,9 +9,11 @@ use imap::respond::{Status, put_reply};
 use imap::sequence::SequenceSet;
 use mail::{InternalDate, Rights, Summary, Uid};
 use mailbox::{AccountId, Appending, MailboxFault, MailboxId, Placed};
+use storage::filter::Cause;
 use storage::owner::Ask;
 use store::BodyIn;
 
+use super::events::{self, Job};
 use super::fault::Failure;
 use super::messages::tells_numbers;
 use super::place::needs;
@@ -110,12 +112,20 @@ impl<K: Ask> Imap<K> {
         let mailbox = place.name;
         let placed = self
             .owner
-            .ask(move |mailboxes| async move {
-                mailboxes.append(owner, &mailbox, messages, replaces).await
+            .ask_either(move |mailboxes, outgoing| async move {
+                let placed = mailboxes
+                    .append(owner, &mailbox, messages, replaces)
+                    .await?;
+                let has_script = events::wants(outgoing.as_ref(), placed.mailbox).await;
+                Ok::<_, MailboxFault>((placed, has_script))
             })
             .await?;
         match placed {
-            Ok(placed) => {
+            Ok((placed, has_script)) => {
+                if has_script {
+                    let uids = (0..count as u32).map(|index| Uid(placed.uid.0 + index));
+                    self.begin_events(account, Job::placed(placed.mailbox, Cause::Append, uids));
+                }
                 self.counters.appended.fetch_add(count, Relaxed);
                 Ok(tells_numbers(rights).then_some(placed))
             }

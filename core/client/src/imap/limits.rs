@@ -90,6 +90,15 @@ pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 pub const LESSONS_UNDER_WAY_MAX: usize = 8;
 /// Messages of one COPY or MOVE that teach; the newest ones.
 pub const LESSONS_TOGETHER_MAX: usize = 32;
+/// Messages of one command for which the mailbox's script runs: the newest ones. A run is a read of the message and up to three commits; of this many
+/// they take some seconds, and what a person does by hand is fewer.
+pub const EVENTS_TOGETHER_MAX: usize = 256;
+/// Scripts that run at the same time because of commands on one core: the owner of the volume has other work.
+pub const EVENTS_AT_ONCE: usize = 4;
+/// Commands of one account whose messages wait for that.
+pub const EVENT_COMMANDS_MAX: usize = 16;
+/// And messages of all accounts of a core: 16 KiB, and at most 5 MiB where STORE changed 64 long keywords of each.
+pub const EVENTS_WAITING_MAX: usize = 1_024;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;
 

@@ -9,9 +9,11 @@ use mail::{Flags, InternalDate, ModSeq, Rights, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
 use runtime::Connection;
 use std::sync::atomic::Ordering::Relaxed;
+use storage::filter::Cause;
 use storage::owner::Ask;
 use store::BodyIn;
 
+use super::events::{self, Changing, Job};
 use super::fault::Failure;
 use super::limits::{CONDITIONAL_MAX, LESSONS_TOGETHER_MAX, OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
 use super::place::{NO_PERMISSION, needs};
@@ -40,7 +42,7 @@ impl<K: Ask> Imap<K> {
         if raw.is_empty() {
             return Err(Failure::No("CANNOT", "Message is empty"));
         }
-        let place = self.find_place(account, name).await?;
+        let (place, actor) = (self.find_place(account, name).await?, account);
         place.needs(Rights::INSERT)?;
         // RFC 4314 §4: flags that may not be set there are passed over.
         let flags = place.rights().allowed(&flags);
@@ -67,19 +69,25 @@ impl<K: Ask> Imap<K> {
         };
         let placed = self
             .owner
-            .ask(move |mailboxes| async move {
+            .ask_either(move |mailboxes, outgoing| async move {
                 // A delivery would take INBOX for a missing folder; APPEND must not.
                 mailboxes.find(account, &mailbox).await?;
                 let mut results = mailboxes.deliver(delivery).await;
-                results.pop().expect("one result for one recipient")
+                let placed = results.pop().expect("one result for one recipient")?;
+                let has_script = events::wants(outgoing.as_ref(), placed.mailbox).await;
+                Ok::<_, MailboxFault>((placed, has_script))
             })
             .await?;
-        let placed = match placed {
+        let (placed, has_script) = match placed {
             Ok(placed) => placed,
             Err(MailboxFault::NoMailbox) => return Err(missing),
             Err(fault) => return Err(fault.into()),
         };
         self.counters.appended.fetch_add(1, Relaxed);
+        if has_script {
+            let uids = std::iter::once(placed.uid);
+            self.begin_events(actor, Job::placed(placed.mailbox, Cause::Append, uids));
+        }
         let code = || format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0);
         Ok(Done {
             // RFC 4315 §3.
@@ -130,13 +138,22 @@ impl<K: Ask> Imap<K> {
             Some(_) => None,
         };
         let (mut some_gone, mut newly) = (false, Vec::new());
+        let mut job = Job::placed(id, Cause::Flag, [].into_iter());
         let mut refused: Vec<u32> = Vec::new();
         for turn in targets.chunks(STORED_TOGETHER_MAX) {
             let uids: Vec<Uid> = turn.iter().map(|&(_, uid)| Uid(uid)).collect();
             let flags = wanted.flags.clone();
             let flagged = self
                 .owner
-                .ask(move |mailboxes| async move {
+                .ask_either(move |mailboxes, outgoing| async move {
+                    let changing = match events::wants(outgoing.as_ref(), id).await {
+                        true => {
+                            let allowed = rights.allowed(&flags);
+                            let flags = (&allowed, rights);
+                            events::changing(&mailboxes, id, &uids, change, flags).await
+                        }
+                        false => Changing::default(),
+                    };
                     // What says it already is no news: a program that stores all flags again judges nothing.
                     let unsaid = match said {
                         Some(is_junk) => {
@@ -149,19 +166,28 @@ impl<K: Ask> Imap<K> {
                     let flagged = mailboxes
                         .change_flags_within(id, &uids, change, &flags, since, rights)
                         .await?;
-                    Ok::<_, MailboxFault>((flagged, unsaid))
+                    Ok::<_, MailboxFault>((flagged, unsaid, changing))
                 })
                 .await;
-            let (flagged, unsaid) = match flagged {
-                Ok(Ok(both)) => both,
-                Ok(Err(fault)) => return Ok(Err(fault.into())),
-                Err(busy) => return Ok(Err(busy.into())),
+            let (flagged, unsaid, mut changing) = match flagged {
+                Ok(Ok(all)) => all,
+                // What earlier turns changed is durable.
+                Ok(Err(fault)) => {
+                    self.begin_events(account, job);
+                    return Ok(Err(fault.into()));
+                }
+                Err(busy) => {
+                    self.begin_events(account, job);
+                    return Ok(Err(busy.into()));
+                }
             };
             some_gone |= flagged.len() < turn.len();
             let before = refused.len();
             let not_done = flagged.iter().filter(|flagged| flagged.is_refused);
             refused.extend(not_done.map(|flagged| flagged.message.uid.0));
             let is_done = |uid: &Uid| refused[before..].binary_search(&uid.0).is_err();
+            changing.messages.retain(|(uid, _)| is_done(uid));
+            job.add(changing);
             newly.extend(unsaid.into_iter().filter(is_done));
             newly.drain(..newly.len().saturating_sub(LESSONS_TOGETHER_MAX));
             selected.put_stored(&flagged, change, wanted.silent, out);
@@ -170,6 +196,7 @@ impl<K: Ask> Imap<K> {
                 flush(out, connection).await?;
             }
         }
+        self.begin_events(account, job);
         if let Some(is_junk) = said {
             // Durable by now, as after a MOVE.
             self.teach_marked(account, id, newly.into_iter(), is_junk);
@@ -294,9 +321,9 @@ impl<K: Ask> Imap<K> {
         let is_own = place.foreign.is_none() && selected.foreign.is_none();
         let (from, name) = (selected.id, place.name);
         let target = name.clone();
-        let mut result: Option<Placed> = self
+        let (mut result, event_at): (Option<Placed>, Option<MailboxId>) = self
             .owner
-            .ask(move |mailboxes| async move {
+            .ask_either(move |mailboxes, outgoing| async move {
                 let to: MailboxId = match mailboxes.find(owner, &target).await {
                     Ok(to) => to,
                     Err(MailboxFault::NoMailbox) => return Err(missing),
@@ -304,7 +331,7 @@ impl<K: Ask> Imap<K> {
                 };
                 // RFC 9051 §6.4.7: nothing to copy is OK, to a mailbox that is there.
                 if uids.is_empty() {
-                    return Ok(None);
+                    return Ok((None, None));
                 }
                 let moved = match way {
                     Way::Copy => {
@@ -318,9 +345,14 @@ impl<K: Ask> Imap<K> {
                     }
                     Way::Move => mailboxes.move_with(from, &uids, to, rights).await?,
                 };
-                Ok(Some(Placed(moved)))
+                let has_script = events::wants(outgoing.as_ref(), to).await;
+                Ok((Some(Placed(moved)), has_script.then_some(to)))
             })
             .await??;
+        if let (Some(Placed(moved)), Some(to)) = (&result, event_at) {
+            let new = moved.pairs.iter().map(|(_, new)| *new);
+            self.begin_events(account, Job::placed(to, Cause::Copy, new));
+        }
         if let (Some(Placed(moved)), true) = (&result, is_own) {
             // Durable by now; what comes of it does not change the answer.
             let new = moved.pairs.iter().map(|(_, new)| *new);

@@ -81,6 +81,7 @@ impl<K: Ask> Pop3<K> {
         let opened = Opened {
             account,
             inbox: found.inbox,
+            keeps: false,
             _charge: charge,
         };
         Ok((opened, maildrop))

@@ -12,6 +12,8 @@ mod expunge;
 mod fetch;
 mod hide;
 mod idle;
+mod imapsieve;
+mod kept;
 mod list;
 mod lists;
 mod login;

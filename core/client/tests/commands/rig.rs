@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use runtime::memory::connect;
 use runtime::{Budget, SessionHost, Stop};
 use scan::Scanners;
 use scripts::Scripts;
+use storage::filter::Filter;
 use storage::outgoing::Outgoing;
 use storage::owner::{Ask, Busy};
 use store::{BodyIn, Store};
@@ -100,6 +102,24 @@ impl Ask for Here {
         receiver.await.ok_or(Busy)
     }
 
+    async fn ask_either<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes, Option<Outgoing>) -> F + Send + 'static,
+    {
+        let outgoing = self.outgoing.clone();
+        if self.busy.get() {
+            return Err(Busy);
+        }
+        self.asked.set(self.asked.get() + 1);
+        let (sender, receiver) = oneshot();
+        let task = work(outgoing.mailboxes().clone(), Some(outgoing));
+        self.host
+            .spawn(Box::pin(async move { sender.send(task.await) }));
+        receiver.await.ok_or(Busy)
+    }
+
     fn refuses_mail(&self) -> bool {
         false
     }
@@ -146,6 +166,8 @@ pub struct Rig {
     /// As `imap`, and reports on every step of a command that takes long.
     eager: Rc<Imap<Here>>,
     pop3: Rc<Pop3<Here>>,
+    /// As `pop3`, with `kept::rules`.
+    keeping: Rc<Pop3<Here>>,
     /// As `pop3`, with next to no memory for what waits for clients.
     scarce: Rc<Pop3<Here>>,
     managesieve: Rc<ManageSieve<Here>>,
@@ -212,6 +234,13 @@ pub fn run_with<F: Future<Output = ()>>(
             .with_lessons(lessons.expect("made just now"))
             .with_scripts(scripts.expect("made just now"))
             .with_keyring(keyring.expect("made just now"));
+        let filter = Filter::new(
+            outgoing.scripts().expect("some").clone(),
+            SessionHost::on(io.host.clone()),
+            "mx.example.org".to_owned(),
+            Arc::default(),
+        );
+        let outgoing = outgoing.with_filter(filter);
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
@@ -270,6 +299,10 @@ pub fn run_with<F: Future<Output = ()>>(
                 Memory::new(64 << 20, 4_096, Budget::new(1 << 20)),
                 logins.clone(),
             )),
+            keeping: Rc::new(
+                Pop3::on(host.clone(), here.clone(), memory.clone(), logins.clone())
+                    .keeping(Arc::new(crate::kept::rules())),
+            ),
             pop3: Rc::new(Pop3::on(
                 host.clone(),
                 here.clone(),
@@ -280,7 +313,10 @@ pub fn run_with<F: Future<Output = ()>>(
                 Imap::on(host.clone(), here.clone(), memory.clone(), logins.clone())
                     .reporting_progress(Duration::ZERO),
             ),
-            imap: Rc::new(Imap::on(host, here, memory, logins)),
+            imap: Rc::new(
+                Imap::on(host, here, memory, logins)
+                    .announcing_sieve(Some("sieve://mx.example.org".into())),
+            ),
             alice: alice.expect("an account"),
             failed,
             audited,
@@ -359,6 +395,12 @@ impl Rig {
         session
     }
 
+    /// Messages for which scripts of mailboxes ran, and for which none did.
+    pub fn events(&self) -> (u64, u64) {
+        let of = self.imap.counters();
+        (of.events.load(Relaxed), of.events_skipped.load(Relaxed))
+    }
+
     pub fn alice(&self) -> AccountId {
         self.alice
     }
@@ -388,6 +430,14 @@ impl Rig {
     pub async fn maildrop(&self) -> Session {
         let mut session = self.pop3().await;
         session.pop("USER alice").await;
+        assert_eq!(session.pop("PASS secret").await, "+OK Logged in");
+        session
+    }
+
+    /// The same of any account, on a server that keeps what is deleted.
+    pub async fn keeping_maildrop(&self, user: &str) -> Session {
+        let mut session = self.pop3_of(&self.keeping).await;
+        session.pop(&format!("USER {user}")).await;
         assert_eq!(session.pop("PASS secret").await, "+OK Logged in");
         session
     }

@@ -20,12 +20,21 @@ impl Session {
         words.push_str(" METADATA LIST-METADATA");
         words.push_str(" UIDONLY UIDBATCHES");
         words.push_str(" NOTIFY");
+        if let Some(url) = &self.sieve {
+            words.push_str(" IMAPSIEVE=");
+            words.push_str(url);
+        }
     }
 
     /// The next byte from the client begins a command: what happens may be told now (RFC 5465 §3).
     pub fn is_between_commands(&self) -> bool {
         let is_logged_in = matches!(self.state, State::Authenticated | State::Selected { .. });
         is_logged_in && matches!(self.expect, Expect::Command) && self.reader.is_between()
+    }
+
+    /// RFC 6785: scripts run because of what the client does, and are stored at this URL. `None`: it is not announced.
+    pub fn sieve_at(&mut self, url: Option<std::sync::Arc<str>>) {
+        self.sieve = url;
     }
 
     /// RFC 9208 §4.1.1: limits are not a client's to set.

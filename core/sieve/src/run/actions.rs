@@ -38,6 +38,7 @@ impl Run<'_> {
                 self.ledger.redirect(address, edition, *copies)
             }
             Action::Reject { reason, extended } => {
+                self.check_arriving("rejected")?;
                 let reason = self.text(frame, reason)?;
                 let end = reason.floor_char_boundary(REASON_BYTES_MAX);
                 let reason = reason[..end].to_owned();
@@ -60,7 +61,10 @@ impl Run<'_> {
                 variable,
                 flags,
             } => self.change_flags(frame, *change, *variable, flags),
-            Action::Vacation(vacation) => self.vacation(frame, vacation),
+            Action::Vacation(vacation) => {
+                self.check_arriving("answered by \"vacation\"")?;
+                self.vacation(frame, vacation)
+            }
             Action::Notify(notify) => self.notify(frame, notify),
             Action::AddHeader { name, value, last } => self.add_header(frame, name, value, *last),
             Action::DeleteHeader(deletion) => self.delete_header(frame, deletion),

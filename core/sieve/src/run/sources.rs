@@ -244,11 +244,16 @@ impl Run<'_> {
     /// RFC 5183 §4.1. An item without a value is as one that we do not have.
     fn item(&self, name: &str) -> Option<Cow<'_, str>> {
         let environment = self.environment;
+        if let Some(rest) = name.strip_prefix("imap.") {
+            return self.event_item(rest).map(Cow::Borrowed);
+        }
         Some(Cow::Borrowed(match name {
             "domain" => environment.domain,
             "host" => environment.host,
             // The final delivery into a mailbox, while the message is stored.
             "location" => "MS",
+            // RFC 6785: what happened to the message is done.
+            "phase" if environment.event.is_some() => "post",
             "phase" => "during",
             "name" => "Ringpost",
             "version" => env!("CARGO_PKG_VERSION"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use mail::{Address, Flags, SystemFlags};
 use sieve::{
-    Action, Answer, Edition, Envelope, Environment, Host, Included, Key, Later, Outcome, Script,
-    Target, Wanted,
+    Action, Answer, Edition, Envelope, Environment, Event, Host, Included, Key, Later, Outcome,
+    Script, Target, Wanted,
 };
 
 /// What a delivery is surrounded by; tests change what they are about.
@@ -19,6 +19,8 @@ pub struct World {
     pub own_addresses: Vec<String>,
     pub spam_percent: Option<u8>,
     pub virus: Option<u8>,
+    /// RFC 6785: the cause, the flags that changed, and those that the message has.
+    pub event: Option<(&'static str, &'static str, Flags)>,
     /// Names of mailboxes with their ids and special uses.
     pub mailboxes: Vec<(&'static str, &'static str, &'static str)>,
     /// Included scripts: `personal/name` or `global/name`.
@@ -42,6 +44,7 @@ impl Default for World {
             ],
             spam_percent: None,
             virus: None,
+            event: None,
             mailboxes: vec![
                 ("INBOX", "F1", ""),
                 ("Lists", "F2", ""),
@@ -116,6 +119,14 @@ impl World {
             separator: '+',
             spam_percent: self.spam_percent,
             virus: self.virus,
+            event: self.event.as_ref().map(|event| Event {
+                user: "bob",
+                email: "bob@example.org",
+                cause: event.0,
+                mailbox: "Lists",
+                changed_flags: event.1,
+                flags: &event.2,
+            }),
         };
         sieve::run(
             &scripts,

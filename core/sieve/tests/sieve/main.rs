@@ -13,6 +13,7 @@ mod environment;
 mod hostile;
 mod ihave;
 mod imap4flags;
+mod imapsieve;
 mod include;
 mod limits;
 mod mailbox;

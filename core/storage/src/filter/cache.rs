@@ -77,6 +77,27 @@ mod tests {
         Version::of(&[number])
     }
 
+    /// What the bound means for people: the figures of STATUS.md.
+    #[test]
+    fn so_many_scripts_of_fifty_rules_are_kept() {
+        let mut text = "require [\"fileinto\", \"imap4flags\"];\r\n".to_owned();
+        for rule in 0..25 {
+            text += &format!(
+                "if header :contains [\"Subject\", \"List-Id\"] \"project {rule}\" {{ fileinto \"Projects/{rule}\"; stop; }}\r\n\
+                 if address :is \"From\" [\"person{rule}@example.com\", \"other{rule}@example.com\"] {{ addflag \"\\\\Flagged\"; }}\r\n"
+            );
+        }
+        let script = Script::compile(text.as_bytes()).expect("a script");
+        let kept = CACHE_BYTES_MAX / bytes_of(&script);
+        assert!(
+            (SCRIPTS_MIN..2 * SCRIPTS_MIN).contains(&kept),
+            "{kept} of {} bytes",
+            bytes_of(&script)
+        );
+    }
+
+    const SCRIPTS_MIN: usize = 400;
+
     #[test]
     fn the_least_used_script_goes_and_the_bytes_stay_bounded() {
         let script = Arc::new(Script::compile(b"keep;").expect("a script"));

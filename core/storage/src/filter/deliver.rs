@@ -95,7 +95,7 @@ impl Outgoing {
         }
     }
 
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         filter: &Filter,
         message: &Message<'_>,
@@ -132,5 +132,6 @@ pub(crate) fn share(account: AccountId, path: Option<&str>, is_junk: bool) -> Sh
         account,
         to: path.and_then(Address::from_path),
         is_junk,
+        event: None,
     }
 }

@@ -284,7 +284,7 @@ fn beside(
 }
 
 /// Counts what is durable now.
-fn note(outgoing: Option<&Outgoing>, account: AccountId, plan: &Plan) {
+pub(super) fn note(outgoing: Option<&Outgoing>, account: AccountId, plan: &Plan) {
     let Some(filter) = outgoing.and_then(Outgoing::filter) else {
         return;
     };

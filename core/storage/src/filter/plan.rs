@@ -177,8 +177,8 @@ impl Draft<'_> {
         let is_kept = !self.plan.copies.is_empty() || self.plan.effects.redirected > 0;
         // A redirect that is left out because the message has been there would otherwise be its end.
         if self.plan.effects.loops > 0 && !is_kept {
-            self.keep(&Flags::default(), Edition::default(), true)
-                .await?;
+            let flags = self.flags_before();
+            self.keep(&flags, Edition::default(), true).await?;
         }
         self.plan.effects.discarded =
             self.plan.copies.is_empty() && self.plan.effects.redirected == 0;
@@ -200,6 +200,15 @@ impl Draft<'_> {
         implicit: bool,
     ) -> Result<(), NotMade> {
         let body = self.edition(edition).await?;
+        if let Some(event) = &self.share.event {
+            // A run that failed says nothing of flags.
+            let flags = match self.said.outcome.failure {
+                Some(_) => &event.flags,
+                None => flags,
+            };
+            self.copy(event.mailbox.clone(), flags.clone(), body);
+            return Ok(());
+        }
         let (mailboxes, account) = (self.outgoing.mailboxes(), self.share.account);
         // What a script files explicitly goes where it says. The judge decides only about what no rule touched.
         let is_junk = implicit && self.share.is_junk;
@@ -207,6 +216,18 @@ impl Draft<'_> {
         let flags = place.flags.with(flags);
         self.copy(place.mailbox, flags, body);
         Ok(())
+    }
+
+    /// Where a message is kept that no script files elsewhere.
+    fn kept_in(&self) -> String {
+        let event = self.share.event.as_ref();
+        event.map_or(INBOX, |event| &event.mailbox).to_owned()
+    }
+
+    /// What a message has that is in a mailbox already.
+    fn flags_before(&self) -> Flags {
+        let event = self.share.event.as_ref();
+        event.map_or_else(Flags::default, |event| event.flags.clone())
     }
 
     /// RFC 5228 §2.10.3: one message is in a mailbox once, however the mailbox was named.
@@ -233,16 +254,16 @@ impl Draft<'_> {
         {
             Some(name) => name,
             None => {
-                let name = &target.mailbox;
+                let (name, kept) = (&target.mailbox, self.kept_in());
                 let text = format!(
-                    "Your mail filter files messages into the mailbox \"{name}\", and there is no such mailbox. They are kept in INBOX.\r\n\r\nCreate the mailbox, or change the script."
+                    "Your mail filter files messages into the mailbox \"{name}\", and there is no such mailbox. They are kept in {kept}.\r\n\r\nCreate the mailbox, or change the script."
                 );
                 // A sender may choose the name, and with it how many notices there are.
                 let name_of_name = base::BodyName::of(name.as_bytes());
                 let group = name_of_name.0[0] % MISSING_TOLD_MAX;
                 let key = self.told(None, &format!("missing {group}"));
                 self.notice.get_or_insert((key, text));
-                INBOX.to_owned()
+                kept
             }
         };
         self.plan.effects.filed += 1;
@@ -505,14 +526,18 @@ impl Draft<'_> {
         let owner = head.map(|head| &head.owner);
         let list = owner.map(|owner| self.filter.inner.scripts.list(owner));
         let active = list.as_ref().and_then(::scripts::List::active);
-        let name = active.map_or("", |script| &script.name[..]);
+        let name = match &self.share.event {
+            Some(event) => &event.script[..],
+            None => active.map_or("", |script| &script.name[..]),
+        };
+        let kept = self.kept_in();
         let text = match owner {
             Some(Owner::Box | Owner::Domain(_)) => {
-                tracing::warn!(script = ?head, %failure, "a script of an administrator failed, and the message was kept in INBOX");
+                tracing::warn!(script = ?head, %failure, "a script of an administrator failed, and the message was kept");
                 return;
             }
             Some(Owner::Account(_)) | None => format!(
-                "Your mail filter \"{name}\" failed for a message, and the message was kept in INBOX.\r\n\r\n{failure}\r\n\r\nYou receive this once for each version of the script. Correct the script and store it again."
+                "Your mail filter \"{name}\" failed for a message, and the message was kept in {kept}.\r\n\r\n{failure}\r\n\r\nYou receive this once for each version of the script. Correct the script and store it again."
             ),
         };
         self.notice = Some((key, text));

@@ -16,6 +16,7 @@ use sieve::{Envelope, Environment, Included, Later, Outcome, Script};
 
 use super::answers::Answers;
 use super::compiled::{AWAY_BYTES, Compiled};
+use super::happened::Happened;
 use super::{Filter, Head, Message, Share};
 
 /// Steps of a run on the owner's thread.
@@ -38,6 +39,7 @@ struct Facts {
     host: String,
     now_unix_s: i64,
     spam_percent: Option<u8>,
+    event: Option<Arc<Happened>>,
 }
 
 /// What the scripts of an account say, and which they were.
@@ -72,7 +74,10 @@ impl Filter {
             return Ok(None);
         }
         let domain = own.domain().to_lowercase();
-        let heads = self.active(mailboxes, share.account, &domain);
+        let heads = match &share.event {
+            Some(event) => vec![event.head.clone()],
+            None => self.active(mailboxes, share.account, &domain),
+        };
         if heads.is_empty() {
             return Ok(None);
         }
@@ -169,6 +174,7 @@ impl Filter {
             now_unix_s: self.inner.host.unix_seconds(),
             spam_percent: spam_percent(raw, share.is_junk),
             raw: raw.clone(),
+            event: share.event.clone(),
         }
     }
 
@@ -227,6 +233,7 @@ fn round(
         separator: '+',
         spam_percent: facts.spam_percent,
         virus: None,
+        event: facts.event.as_deref().map(Happened::shown),
     };
     sieve::run_within(
         steps_max,

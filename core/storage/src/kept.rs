@@ -1,0 +1,208 @@
+//! Mail that a POP3 client deleted and that is kept for a while, because a rule of the operator says so.
+//!
+//! It is moved into a folder of the same account, which POP3 does not show and IMAP does, and goes when its time is over. What must hold:
+//!
+//! - QUIT is answered +OK when the move is durable. After a crash each message is in INBOX or in the folder, and in none twice.
+//! - Only what was put there by a rule is ever removed: it has the keyword `MARK`. A folder of that name with other mail in it loses none of that.
+//! - An account for which no rule is in force any more keeps what it has: a rule that went by mistake costs no mail.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use mail::{Address, Flags, Keyword, Rights, Uid};
+use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
+
+use crate::junk::INBOX;
+
+/// What is kept and how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The folder's name.
+    pub folder: String,
+    /// For every account that no other rule is about; 0: nothing is kept.
+    pub days: u32,
+    pub accounts: Vec<Rule>,
+    pub domains: Vec<Rule>,
+}
+
+/// For one account or one domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// An address as `Address::key` writes it, or a domain in lower case.
+    pub of: String,
+    /// 0: nothing is kept, whatever other rules say.
+    pub days: u32,
+}
+
+/// What went since start. Any thread may read it.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub expired: AtomicU64,
+}
+
+impl Rules {
+    /// How long mail of the account is kept: its own rule comes before that of its domain, and that before the one for all. 0: not at all.
+    pub fn days(&self, account: &Address) -> u32 {
+        let (address, domain) = (account.key(), account.domain().to_lowercase());
+        let find = |rules: &[Rule], of: &str| {
+            let found = rules.iter().find(|rule| rule.of == of);
+            found.map(|rule| rule.days)
+        };
+        let own = find(&self.accounts, &address);
+        let of_domain = || find(&self.domains, &domain);
+        own.or_else(of_domain).unwrap_or(self.days)
+    }
+
+    /// Some account has a rule.
+    pub fn keep_some(&self) -> bool {
+        let mut rules = self.accounts.iter().chain(&self.domains);
+        self.days > 0 || rules.any(|rule| rule.days > 0)
+    }
+}
+
+/// Moves what a client deleted from INBOX into the folder, which is made where it is missing. Answers how many were there to move; `None`: INBOX
+/// is another mailbox by now.
+pub async fn keep(
+    mailboxes: &Mailboxes,
+    account: AccountId,
+    inbox: MailboxId,
+    uids: &[Uid],
+    folder: &str,
+) -> Result<Option<usize>, MailboxFault> {
+    // RFC 9051 §6.3.6: an INBOX that was renamed meanwhile is another mailbox now, and its messages are to be kept.
+    if mailboxes.find(account, INBOX).await? != inbox {
+        return Ok(None);
+    }
+    let to = match mailboxes.find(account, folder).await {
+        Err(MailboxFault::NoMailbox) => {
+            match mailboxes.create(account, folder, None).await {
+                Ok(_) | Err(MailboxFault::Exists) => {}
+                Err(fault) => return Err(fault),
+            }
+            mailboxes.find(account, folder).await?
+        }
+        found => found?,
+    };
+    // Before the move, so that nothing is in the folder that no rule could take out again. A message that a crash leaves marked in INBOX is only marked.
+    let marked = mailboxes.flag(inbox, uids, FlagChange::Add, &mark()).await;
+    match marked {
+        Ok(_) => {}
+        // One of them has as many keywords as a message may have. They are kept without the mark, for good.
+        Err(MailboxFault::TooMany(_)) => {
+            tracing::info!(
+                account = account.0,
+                "mail that POP3 deleted is kept without an end: a message has too many keywords"
+            );
+        }
+        Err(fault) => return Err(fault),
+    }
+    let moved = mailboxes.move_with(inbox, uids, to, Rights::ALL).await?;
+    match moved.fault {
+        None => Ok(Some(moved.pairs.len())),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Removes what is kept long enough from the folders of the next `ACCOUNTS_AT_ONCE` accounts behind `after`. Answers the last one; `None`: it was the
+/// last of all.
+pub async fn expire(
+    mailboxes: &Mailboxes,
+    rules: &Rules,
+    after: Option<&str>,
+    now_s: u64,
+    counters: &Arc<Counters>,
+) -> Result<Option<String>, MailboxFault> {
+    let accounts = mailboxes.directory().accounts(after, ACCOUNTS_AT_ONCE);
+    let accounts = accounts.await?;
+    for account in &accounts {
+        let days = rules.days(&account.address);
+        if days == 0 {
+            continue;
+        }
+        let before = now_s.saturating_sub(u64::from(days) * DAY_S);
+        // One account that cannot be read does not keep the mail of all others.
+        if let Err(fault) = expire_of(mailboxes, account.id, rules, before, counters).await {
+            tracing::debug!(account = account.id.0, %fault, "what POP3 deleted stays longer than it should");
+        }
+    }
+    let is_last = accounts.len() < ACCOUNTS_AT_ONCE;
+    let last = accounts.into_iter().next_back();
+    Ok(last.filter(|_| !is_last).map(|last| last.address.key()))
+}
+
+async fn expire_of(
+    mailboxes: &Mailboxes,
+    account: AccountId,
+    rules: &Rules,
+    before_s: u64,
+    counters: &Counters,
+) -> Result<(), MailboxFault> {
+    let folder = match mailboxes.find(account, &rules.folder).await {
+        Ok(folder) => folder,
+        Err(MailboxFault::NoMailbox) => return Ok(()),
+        Err(fault) => return Err(fault),
+    };
+    let messages = mailboxes.view(folder).await?.messages;
+    let mark = mark();
+    // When it was moved there, whatever its own date is. Without that moment it stays.
+    let is_over = |message: &&Message| {
+        let is_marked = mark
+            .keywords
+            .iter()
+            .all(|word| message.flags.has_keyword(word));
+        is_marked && message.saved_s > 0 && u64::from(message.saved_s) < before_s
+    };
+    let over: Vec<Uid> = messages
+        .iter()
+        .filter(is_over)
+        .map(|message| message.uid)
+        .collect();
+    drop(messages);
+    for uids in over.chunks(REMOVED_AT_ONCE) {
+        let gone = mailboxes.remove(folder, uids).await?;
+        counters.expired.fetch_add(gone.len() as u64, Relaxed);
+    }
+    Ok(())
+}
+
+fn mark() -> Flags {
+    Flags {
+        keywords: Keyword::parse(MARK).into_iter().collect(),
+        ..Flags::default()
+    }
+}
+
+/// What a message has that a rule put into the folder.
+pub const MARK: &str = "$Pop3Deleted";
+/// Accounts that are looked through in one go, and messages that one commit takes out: mail goes on between.
+pub const ACCOUNTS_AT_ONCE: usize = 64;
+const REMOVED_AT_ONCE: usize = 256;
+const DAY_S: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(path: &str) -> Address {
+        Address::from_path(path).expect("an address")
+    }
+
+    #[test]
+    fn the_nearest_rule_counts() {
+        let rule = |of: &str, days| Rule {
+            of: of.to_owned(),
+            days,
+        };
+        let rules = Rules {
+            folder: "Kept".to_owned(),
+            days: 30,
+            accounts: vec![rule("ann@example.org", 0)],
+            domains: vec![rule("example.org", 90)],
+        };
+        assert_eq!(rules.days(&address("Ann@Example.org")), 0);
+        assert_eq!(rules.days(&address("bob@EXAMPLE.org")), 90);
+        assert_eq!(rules.days(&address("carl@example.net")), 30);
+        assert!(rules.keep_some() && !Rules::default().keep_some());
+    }
+}
