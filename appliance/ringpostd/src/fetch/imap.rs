@@ -14,12 +14,13 @@ use mua::mover::{Fault, Mover, fetched, quoted};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
+use super::letter::Letter;
 use super::limits::{
     LOOKED_TOGETHER_MAX, PIECE_BYTES, RESPONSE_BYTES_MAX, SIZE_SLACK_BYTES, WINDOW_UIDS,
     WINDOWS_MAX,
 };
 use super::marks::Marks;
-use super::run::{Inbox, Job, Letter, Ran, Stop, note_rows};
+use super::run::{Inbox, Job, Ran, Stop, note_rows};
 
 /// The open folder.
 #[derive(Default)]

@@ -16,8 +16,9 @@ use store::BodyIn;
 use tokio::runtime::Handle;
 
 use super::Counts;
+use super::letter::Letter;
 use super::limits::{PLACE_TRIES_MAX, PLACE_WAIT};
-use super::run::{Inbox, Letter, NotPlaced};
+use super::run::{Inbox, NotPlaced};
 
 pub(super) struct Mailboxes<'a> {
     pub owner: &'a Owner,

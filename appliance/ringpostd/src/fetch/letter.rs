@@ -3,7 +3,13 @@
 use mail::InternalDate;
 use mailbox::names::{FetchProtocol, FetchRow};
 
-use super::run::Letter;
+/// A message as it is placed.
+pub(super) struct Letter {
+    /// That of its Received field.
+    pub id: String,
+    pub bytes: Vec<u8>,
+    pub date: InternalDate,
+}
 
 /// What Received fields say.
 #[derive(Debug, Clone)]

@@ -10,10 +10,10 @@ use mua::pop3::{Listed, Login, Pop3};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
-use super::letter::id_of;
+use super::letter::{Letter, id_of};
 use super::limits::SIZE_SLACK_BYTES;
 use super::marks::Marks;
-use super::run::{Inbox, Job, Letter, Ran, Stop, note_rows};
+use super::run::{Inbox, Job, Ran, Stop, note_rows};
 
 /// Fetches what is not here, oldest first, and deletes there what is to be deleted. `ran` counts also where it ends early.
 pub(super) fn run(

@@ -7,21 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use mail::InternalDate;
 use mailbox::names::{FetchRow, Noting};
 use mua::mover::Fault;
 
-use super::letter::Front;
+use super::letter::{Front, Letter};
 use super::limits::{MESSAGE_LEFT_MIN, ROWS_TOGETHER_MAX, STUMBLED_MAX, STUMBLES_MAX};
 use super::marks::{Marks, Row};
-
-/// A message as it is placed.
-pub(super) struct Letter {
-    /// That of its Received field.
-    pub id: String,
-    pub bytes: Vec<u8>,
-    pub date: InternalDate,
-}
 
 /// Where messages go. Each call is durable when it answers `Ok`.
 pub(super) trait Inbox {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use mailbox::names::{FetchProtocol, FetchRow, FetchTls, Keep, Noting, Sealed, SeenMark};
 use mua::stream::Stream;
 
-use super::letter::Front;
+use super::letter::{Front, Letter};
 use super::marks::Marks;
-use super::run::{Inbox, Job, Letter, NotPlaced, Ran, Room, Stop, Stumbles};
+use super::run::{Inbox, Job, NotPlaced, Ran, Room, Stop, Stumbles};
 use super::{imap, pop3};
 use servers::{Imap, Pop3};
 
