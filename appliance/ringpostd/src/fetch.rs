@@ -210,9 +210,18 @@ impl Fetcher {
     pub(crate) fn now(
         self: &Arc<Fetcher>,
         key: Key,
+        serial: u32,
         is_check: bool,
     ) -> Result<oneshot::Receiver<Done>, String> {
-        if !self.table().begin_now(key, CONVERSATIONS_MAX) {
+        let begun = {
+            let mut table = self.table();
+            if table.get(&key).is_none() {
+                // Soon after the start: not all were read yet.
+                table.set(key, serial, Instant::now());
+            }
+            table.begin_now(key, CONVERSATIONS_MAX)
+        };
+        if !begun {
             return Err(
                 "a conversation with an account elsewhere of this person is under way, or as many as there may be are: try again in a minute"
                     .to_owned(),

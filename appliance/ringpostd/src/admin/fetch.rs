@@ -101,24 +101,24 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask, caller: &Caller) -> Result<
         }
         Ask::Run { account, number } => {
             let person = person(admin, &account).await?;
-            row(admin, person.id, number).await?;
-            document(&converse(&fetcher, person.id, number, false).await?)
+            let serial = row(admin, person.id, number).await?.serial;
+            document(&converse(&fetcher, (person.id, number), serial, false).await?)
         }
         Ask::Check { account, number } => {
             let person = person(admin, &account).await?;
-            row(admin, person.id, number).await?;
-            document(&converse(&fetcher, person.id, number, true).await?)
+            let serial = row(admin, person.id, number).await?.serial;
+            document(&converse(&fetcher, (person.id, number), serial, true).await?)
         }
     }
 }
 
 async fn converse(
     fetcher: &Arc<Fetcher>,
-    account: AccountId,
-    number: u32,
+    key: (AccountId, u32),
+    serial: u32,
     is_check: bool,
 ) -> Result<Outcome, Refused> {
-    let told = fetcher.now((account, number), is_check)?;
+    let told = fetcher.now(key, serial, is_check)?;
     let outcome = |done: Done, under_way| Outcome {
         under_way,
         listed: done.listed,
