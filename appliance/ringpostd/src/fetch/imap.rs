@@ -248,7 +248,8 @@ impl Conversation {
             if job.is_over() {
                 return Ok(ControlFlow::Break(()));
             }
-            let Some(letter) = self.retrieve(job, &one)? else {
+            let (allowed, _share) = job.take_room(one.bytes)?;
+            let Some(letter) = self.retrieve(job, &one, allowed)? else {
                 // It went meanwhile.
                 self.looked = one.uid;
                 continue;
@@ -300,12 +301,13 @@ impl Conversation {
     }
 
     /// `None`: it is not there any more.
-    fn retrieve(&mut self, job: &mut Job<'_>, one: &Listed) -> Result<Option<Letter>, Stop> {
+    fn retrieve(
+        &mut self,
+        job: &mut Job<'_>,
+        one: &Listed,
+        allowed: usize,
+    ) -> Result<Option<Letter>, Stop> {
         let key = u64::from(one.uid);
-        // Some servers say a size that is about right.
-        let allowed = (2 * one.bytes as usize + SIZE_SLACK_BYTES).min(job.bytes_max);
-        let share = job.room.take(allowed, job.until);
-        let _share = share.ok_or_else(|| Stop::Later("no room for another message".to_owned()))?;
         let (id, mut bytes) = job.front.of(job.row, key);
         let front = bytes.len();
         bytes.reserve_exact(allowed.min(one.bytes as usize + SIZE_SLACK_BYTES));

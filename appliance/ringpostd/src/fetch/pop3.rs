@@ -116,7 +116,8 @@ fn fetch(
             ));
             return Ok(());
         };
-        let Some(letter) = retrieve(pop3, job, one)? else {
+        let (allowed, _share) = job.take_room(one.bytes)?;
+        let Some(letter) = retrieve(pop3, job, one, allowed)? else {
             ran.left += 1;
             continue;
         };
@@ -134,11 +135,12 @@ fn fetch(
 }
 
 /// `None`: the server will not give it.
-fn retrieve(pop3: &mut Pop3, job: &mut Job<'_>, one: &Listed) -> Result<Option<Letter>, Stop> {
-    // Servers count an end of a line as one octet or as two.
-    let allowed = (2 * one.bytes as usize + SIZE_SLACK_BYTES).min(job.bytes_max);
-    let share = job.room.take(allowed, job.until);
-    let _share = share.ok_or_else(|| Stop::Later("no room for another message".to_owned()))?;
+fn retrieve(
+    pop3: &mut Pop3,
+    job: &mut Job<'_>,
+    one: &Listed,
+    allowed: usize,
+) -> Result<Option<Letter>, Stop> {
     let (id, mut bytes) = job.front.of(job.row, one.id);
     bytes.reserve_exact(allowed.min(one.bytes as usize + SIZE_SLACK_BYTES));
     let read = pop3.retrieve(one.number, allowed, &mut bytes);

@@ -11,7 +11,9 @@ use mailbox::names::{FetchRow, Noting};
 use mua::mover::Fault;
 
 use super::letter::{Front, Letter};
-use super::limits::{MESSAGE_LEFT_MIN, ROWS_TOGETHER_MAX, STUMBLED_MAX, STUMBLES_MAX};
+use super::limits::{
+    MESSAGE_LEFT_MIN, ROWS_TOGETHER_MAX, SIZE_SLACK_BYTES, STUMBLED_MAX, STUMBLES_MAX,
+};
 use super::marks::{Marks, Row};
 
 /// Where messages go. Each call is durable when it answers `Ok`.
@@ -104,7 +106,18 @@ impl From<NotPlaced> for Stop {
     }
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// How long a message may be of which the server says `bytes`, and the room for it: it is held until the message is placed.
+    pub fn take_room(&self, bytes: u64) -> Result<(usize, Share<'a>), Stop> {
+        // Servers count an end of a line as one octet or as two, and some say a size that is about right.
+        let allowed = (2 * bytes as usize + SIZE_SLACK_BYTES).min(self.bytes_max);
+        let room: &'a Room = self.room;
+        match room.take(allowed, self.until) {
+            Some(share) => Ok((allowed, share)),
+            None => Err(Stop::Later("no room for another message".to_owned())),
+        }
+    }
+
     /// Nothing new is begun.
     pub fn is_over(&self) -> bool {
         (self.is_stopping)() || Instant::now() + MESSAGE_LEFT_MIN >= self.until

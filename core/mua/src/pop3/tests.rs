@@ -169,9 +169,12 @@ fn servers_that_are_mad_cost_one_try() {
 fn a_deadline_ends_a_conversation_whatever_arrives() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("bound");
-    let stream = Stream::plain(address, WITHIN).expect("it listens");
+    let mut stream = Stream::plain(address, WITHIN).expect("it listens");
+    stream.end_at(Instant::now());
+    let over = stream.send(b"CAPA\r\n").expect_err("no time is left");
+    assert_eq!(over.kind(), io::ErrorKind::TimedOut);
     let opened = Pop3::over(stream, Instant::now());
-    assert!(matches!(opened.err(), Some(Fault::Broken(text)) if text.contains("silent")));
+    assert!(matches!(opened.err(), Some(Fault::Broken(_))));
 }
 
 #[test]
