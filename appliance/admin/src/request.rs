@@ -48,6 +48,10 @@ pub enum Request {
     Ldap {
         ask: crate::ldap::Ask,
     },
+    /// Accounts elsewhere from which mail is fetched.
+    Fetch {
+        ask: crate::fetch::Ask,
+    },
     /// Keys of logins, app passwords, and the audit.
     Logins {
         ask: crate::logins::Ask,

@@ -18,6 +18,7 @@ mod damage;
 mod disks;
 mod dkim;
 mod dns_records;
+mod fetch;
 mod ldap;
 mod logins;
 mod network;
@@ -54,6 +55,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::ReportSend { .. } => reports::sent(&typed::<Vec<_>>(value)?),
         Request::Spool { ask } => spool::show(ask, value)?,
         Request::Ldap { ask } => ldap::show(ask, value)?,
+        Request::Fetch { ask } => fetch::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::QueueRoute { .. } => ways::show(&typed(value)?),

@@ -107,6 +107,15 @@ pub(crate) fn asking() -> DescriptorLine {
     }
 }
 
+/// Connections to accounts elsewhere, and what looks their servers' names up.
+pub(crate) fn fetching() -> DescriptorLine {
+    DescriptorLine {
+        what: "fetching from accounts elsewhere".to_owned(),
+        count: FETCH_CONNECTIONS,
+        lower: String::new(),
+    }
+}
+
 /// Connections of `threads` threads to storage nodes.
 pub(crate) fn handing(threads: u64) -> DescriptorLine {
     DescriptorLine {

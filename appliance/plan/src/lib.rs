@@ -17,6 +17,7 @@ pub mod acme;
 pub mod choose;
 pub mod descriptors;
 pub mod door;
+pub mod fetch;
 pub mod front;
 pub mod imap;
 pub mod ldap;

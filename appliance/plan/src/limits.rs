@@ -52,6 +52,10 @@ pub const LOGINS_BYTES: u64 = 20 * MIB as u64;
 pub const LDAP_BYTES: u64 = 160 * MIB as u64;
 /// Connections to the servers of another directory, all together, and names of them that are looked up.
 pub const LDAP_CONNECTIONS: u64 = 32;
+/// Fetching from accounts elsewhere, where the settings say so: messages under way, lists of servers, and the rows of all such accounts (`ringpostd`'s `fetch`).
+pub const FETCH_BYTES: u64 = 176 * MIB as u64;
+/// Connections to servers elsewhere, the look-up of a name for each.
+pub const FETCH_CONNECTIONS: u64 = 2 * 4;
 /// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
 pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.

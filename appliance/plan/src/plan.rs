@@ -190,6 +190,9 @@ impl Plan {
         if settings.ldap.is_on() {
             fixed.push(descriptors::asking());
         }
+        if settings.fetch.enabled {
+            fixed.push(descriptors::fetching());
+        }
         if settings.is_front() {
             fixed.push(descriptors::watching(settings.front.storage.len()));
         } else if !has_storage {
@@ -326,6 +329,13 @@ fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
             what: "asking the directory (LDAP)".to_owned(),
             bytes: LDAP_BYTES,
             lower: String::new(),
+        });
+    }
+    if settings.fetch.enabled {
+        lines.push(memory::MemoryLine {
+            what: "fetching from accounts elsewhere".to_owned(),
+            bytes: FETCH_BYTES,
+            lower: "fetch.enabled".to_owned(),
         });
     }
     lines

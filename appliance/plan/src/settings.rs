@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use crate::acme::Acme;
 use crate::door::Door;
+use crate::fetch::Fetch;
 use crate::front::Front;
 use crate::imap::Imap;
 use crate::ldap::Ldap;
@@ -62,6 +63,9 @@ pub struct Settings {
     /// Another directory that checks passwords.
     #[serde(default)]
     pub ldap: Ldap,
+    /// Mail that is fetched from accounts elsewhere.
+    #[serde(default)]
+    pub fetch: Fetch,
     /// Providers whose tokens log in.
     #[serde(default)]
     pub oauth: Vec<Oauth>,
@@ -555,6 +559,7 @@ impl Settings {
         self.imap.check().map_err(told)?;
         self.pop3.check().map_err(told)?;
         self.ldap.check(self.runs(Zone::Storage)).map_err(told)?;
+        self.fetch.check(self.runs(Zone::Storage)).map_err(told)?;
         let volume = self.volume.legs.get_ref();
         self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();

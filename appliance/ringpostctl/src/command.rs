@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use admin::fetch::Ask as Fetch;
 use admin::ldap::Ask as Directory;
 use admin::logins::Ask as Logins;
 use admin::places::{Remote, SOCKET, uploads};
@@ -126,6 +127,9 @@ impl Command {
             Request::Ldap {
                 ask: Directory::Sync { .. },
             } => !value["stopped"].is_null() || value["failed"] != 0,
+            Request::Fetch {
+                ask: Fetch::Run { .. } | Fetch::Check { .. },
+            } => !value["last"]["error"].is_null(),
             Request::DomainCheck { .. } => value["right"] != Value::Bool(true),
             Request::VolumeAcceptDamage { yes }
             | Request::Spool {

@@ -21,6 +21,7 @@ pub mod command;
 mod dkim;
 mod domain;
 mod dump;
+mod fetch;
 mod file;
 mod ldap;
 mod leg;

@@ -22,7 +22,7 @@ pub(crate) fn hashed(
 }
 
 /// From the terminal without showing it, else the first line of standard input.
-fn read_password() -> Result<String, String> {
+pub(crate) fn read_password() -> Result<String, String> {
     let stdin = std::io::stdin();
     let read = || {
         let mut line = String::new();

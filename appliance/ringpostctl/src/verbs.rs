@@ -16,6 +16,7 @@ use crate::audit::{AuditVerb, OauthVerb};
 use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
+use crate::fetch::FetchVerb;
 use crate::file;
 use crate::ldap::LdapVerb;
 use crate::leg::LegVerb;
@@ -112,6 +113,9 @@ pub(crate) enum Verb {
     /// Bring mail of other servers and programs into an account; the exit status is 1 if anything is missing
     #[command(subcommand)]
     Import(ImportVerb),
+    /// Fetch mail regularly from accounts elsewhere (POP3, IMAP) into accounts here
+    #[command(subcommand)]
+    Fetch(FetchVerb),
     /// Write the mail of an account elsewhere; the exit status is 1 if anything is missing
     #[command(subcommand)]
     Export(ExportVerb),
@@ -420,6 +424,7 @@ impl Verb {
             Verb::Plan => Request::Plan,
             Verb::Account(verb) => verb.request(ask)?,
             Verb::Ldap(verb) => verb.request(),
+            Verb::Fetch(verb) => verb.request()?,
             Verb::Audit(verb) => verb.request(),
             Verb::Oauth(verb) => verb.request(),
             Verb::Domain(verb) => verb.request(),

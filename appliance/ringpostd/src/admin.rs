@@ -29,6 +29,7 @@ mod domain_check;
 mod domain_dns;
 mod domains;
 pub mod doors;
+mod fetch;
 mod fsck;
 pub mod held;
 mod http;

@@ -24,6 +24,7 @@ use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores};
 use crate::engine::{Opening, Whose};
+use crate::fetch::{self, Fetcher};
 use crate::ldap::{self, Directory};
 use crate::people::People;
 use crate::reports::Reports;
@@ -86,6 +87,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let https = certificate::for_https(&settings, &shown)?;
     let acme = Acme::open(&settings, &state, &shown)?;
     let ldap = Directory::open(&settings.ldap)?;
+    let fetch_tls = fetch::trust(&settings.fetch)?;
     // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
         People::demo()?
@@ -169,6 +171,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         &settings.login,
         audit::kept_head(has_storage.then_some(&owner)).await,
     );
+    let fetcher = fetch_tls.map(|tls| Fetcher::new(&settings.fetch, tls, &plan, &owner));
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
     metrics.set_tallies(tallies.clone());
@@ -193,6 +196,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             tokens.clone(),
         ),
         ldap: ldap.clone(),
+        fetcher: fetcher.clone(),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
         reports: Reports::new(&plan, tallies, authorities),
@@ -243,6 +247,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     if let Some(ldap) = ldap {
         tokio::task::spawn_local(ldap::sync::run(ldap, owner.clone()));
     }
+    if let Some(fetcher) = fetcher.clone() {
+        tokio::task::spawn_local(fetcher.run());
+    }
     // The doors are open: an authority that looks finds its answer.
     if let Some(acme) = acme {
         tokio::task::spawn_local(acme.run(cores::names(&plan)));
@@ -267,6 +274,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     notify::tell(notify::STOPPING);
     alive.abort();
     admin.stopping();
+    if let Some(fetcher) = &fetcher {
+        fetcher.stop();
+    }
     if has_storage {
         // What is written from here on hangs on it by the chain; the next start moves the end on.
         audit.save_head(&owner).await;

@@ -23,6 +23,7 @@ mod daemon;
 mod door;
 mod engine;
 mod events;
+mod fetch;
 mod front;
 mod kept;
 mod ldap;

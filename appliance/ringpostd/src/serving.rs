@@ -14,6 +14,7 @@ use runtime::Budget;
 use storage::owner::Owner;
 
 use crate::admin::counters::Metrics;
+use crate::fetch::Fetcher;
 use crate::ldap::Directory;
 use crate::peers::Peers;
 use crate::reports::Reports;
@@ -35,6 +36,8 @@ pub struct Serving {
     pub logins: Logins,
     /// Another directory; `None`: there is none.
     pub ldap: Option<Arc<Directory>>,
+    /// What fetches from accounts elsewhere; `None`: the settings switch it off.
+    pub fetcher: Option<Arc<Fetcher>>,
     /// What people sent lately.
     pub spent: submit::Spent,
     /// Passwords are taken without TLS from the loopback.

@@ -47,6 +47,9 @@ pub struct Flags {
     /// Ask this name server; may be given up to three times. In trial mode mail by SMTP is then authenticated (SPF, DKIM, DMARC)
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub name_server: Vec<SocketAddr>,
+    /// Fetch mail from accounts elsewhere, as `ringpostctl fetch` says (with --config: `[fetch] enabled`)
+    #[arg(long, conflicts_with = "config")]
+    pub fetch: bool,
     /// Print the checked plan (cores, limits, memory, devices) and exit
     #[arg(long)]
     pub plan: bool,
@@ -87,6 +90,9 @@ impl Flags {
                 };
                 let mut settings = Settings::trial(&state, self.leg_size, base)?;
                 settings.spool.size_trial(self.spool_size)?;
+                if self.fetch {
+                    settings.fetch = plan::fetch::Fetch::on();
+                }
                 (settings, ports)
             }
         };

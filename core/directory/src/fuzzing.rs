@@ -11,6 +11,7 @@ use crate::alias::Alias;
 use crate::allowance::Allowance;
 use crate::dkim_key::{DkimKeyEntry, DkimKeyRow, KeyName};
 use crate::domain::DomainEntry;
+use crate::fetch::{Fetch, FetchProtocol, FetchRow, FetchTls, Keep, Sealed, SeenMark};
 use crate::grant::Grant;
 use crate::group::{Group, Member, Posters};
 use crate::kept_policy::KeptPolicy;
@@ -101,6 +102,28 @@ fn sample_key_row() -> DkimKeyRow {
         made_unix_s: 1_800_000_000,
         written: Lsn(9),
         private: PrivateKey::new(b"$secret").expect("it is short"),
+    }
+}
+
+pub(crate) fn sample_fetch() -> FetchRow {
+    FetchRow {
+        serial: 77,
+        protocol: FetchProtocol::Pop3,
+        tls: FetchTls::Inside,
+        host: "pop.example.net".into(),
+        port: 995,
+        user: "ann".into(),
+        sealed: Sealed(b"$secret sealed".to_vec()),
+        folder: "INBOX".into(),
+        every_s: 900,
+        keep: Keep::Days(7),
+        is_filtered: true,
+        is_judged: false,
+        may_be_private: true,
+        stopped: String::new(),
+        refusals: 2,
+        validity: 5,
+        uid: 300,
     }
 }
 
@@ -201,5 +224,11 @@ pub(crate) fn named() -> Vec<Entry> {
         proved_unix_s: 1_800_000_000,
     };
     entries.extend(both("account 7", mark).map(Entry::Mark));
+    let row = Fetch::Source(Box::new(sample_fetch()));
+    entries.extend(both("7\x001", row).map(Entry::Fetch));
+    let marks = [(0x0102_0304_0506_0708, 20_000), (u64::MAX, 0)];
+    let marks = marks.map(|(id, day)| SeenMark { id, day });
+    let marks = Fetch::Seen(marks.to_vec());
+    entries.extend(both("7\x001\x000", marks).map(Entry::Fetch));
     entries
 }

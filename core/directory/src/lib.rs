@@ -11,9 +11,9 @@
 //!
 //! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, and those that are a name
 //! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`,
-//! `kept_policy.rs`, `mark.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
+//! `kept_policy.rs`, `mark.rs`, `fetch.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
-//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs`, `kept_policies.rs`, `marks.rs` and `dkim_keys.rs`; start reading there.
+//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs`, `kept_policies.rs`, `marks.rs`, `fetches.rs` and `dkim_keys.rs`; start reading there.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -25,6 +25,8 @@ mod dkim_key;
 mod dkim_keys;
 mod domain;
 mod domains;
+mod fetch;
+mod fetches;
 #[doc(hidden)]
 pub mod fuzzing;
 mod grant;
@@ -64,6 +66,8 @@ pub use accounts::{Leaving, Vacancy};
 pub use alias::Alias;
 pub use aliases::Listed;
 pub use dkim_key::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
+pub use fetch::{FetchProtocol, FetchRow, FetchTls, Keep, Sealed, SeenMark};
+pub use fetches::{Fetching, Noting};
 pub use group::{Group, Posters};
 pub use groups::GroupChange;
 pub use kept_policy::KeptPolicy;
@@ -190,6 +194,10 @@ impl Inner {
                 entries.iter().map(|entry| entry.rows(&state)).sum()
             },
             applied: Box::new(move |committed: &Committed| {
+                // No look-up is about what is fetched for a person: with each message that comes in so, all caches of look-ups would be emptied.
+                let is_looked_up = entries
+                    .iter()
+                    .any(|entry| !matches!(entry, Entry::Fetch(_)));
                 {
                     let mut state = inner.state.borrow_mut();
                     for entry in &entries {
@@ -197,7 +205,9 @@ impl Inner {
                     }
                     state.evict();
                 }
-                inner.changed();
+                if is_looked_up {
+                    inner.changed();
+                }
                 drop(keep);
             }),
         }

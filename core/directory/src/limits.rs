@@ -65,3 +65,38 @@ pub const KEPT_POLICY_BYTES_MAX: usize = 3_072;
 pub const KEPT_POLICY_ID_BYTES_MAX: usize = 32;
 /// Octets of all of them together with their domains, all in memory; the usual one has 150.
 pub const KEPT_POLICIES_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+
+/// Accounts elsewhere that mail is fetched from for one person.
+pub const FETCHES_EACH_MAX: usize = 8;
+/// The number of one of them within its person's.
+pub const FETCH_NUMBER_MAX: u32 = 99;
+/// Messages of one account elsewhere that are remembered as fetched while its server still lists them.
+pub const FETCHED_EACH_MAX: usize = 100_000;
+/// Of them in one row, which is written again with each message: 1.5 KiB.
+pub const FETCHED_PER_ROW_MAX: usize = 128;
+/// Rows of both kinds on one volume.
+pub const FETCH_ROWS_MAX: usize = 100_000;
+/// Octets of all of them, all in memory: ten thousand accounts elsewhere and a million messages that stay there. Past it no account is added and nothing more is
+/// remembered, so that what would have to be is not fetched.
+pub const FETCH_BYTES_MAX: usize = 24 * 1_024 * 1_024;
+/// A row beside its texts and marks: its name twice, its places in trees.
+pub const FETCH_ROW_COST: usize = 256;
+/// Host, user and folder elsewhere, why it is not fetched, and the sealed password: together they keep the row within one page of the projection.
+pub const FETCH_HOST_BYTES_MAX: usize = 253;
+pub const FETCH_USER_BYTES_MAX: usize = 320;
+pub const FETCH_FOLDER_BYTES_MAX: usize = 512;
+pub const FETCH_REASON_BYTES_MAX: usize = 400;
+pub const FETCH_SEALED_BYTES_MAX: usize = 1_100;
+
+const _: () = assert!(
+    FETCHED_EACH_MAX.div_ceil(FETCHED_PER_ROW_MAX) * FETCHES_EACH_MAX < FETCH_ROWS_MAX,
+    "one person does not take all rows"
+);
+const _: () = assert!(
+    FETCH_HOST_BYTES_MAX
+        + FETCH_USER_BYTES_MAX
+        + FETCH_FOLDER_BYTES_MAX
+        + FETCH_REASON_BYTES_MAX
+        + FETCH_SEALED_BYTES_MAX
+        <= KEPT_POLICY_BYTES_MAX
+);

@@ -15,6 +15,7 @@ use crate::account::{ACCOUNTS, account_key};
 use crate::alias::Alias;
 use crate::allowance::Allowance;
 use crate::domain::DOMAINS;
+use crate::fetch::Fetch;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
@@ -126,7 +127,8 @@ impl Inner {
         self.load_whole::<Key>().await?;
         self.load_whole::<Allowance>().await?;
         self.load_whole::<KeptPolicy>().await?;
-        self.load_whole::<Mark>().await
+        self.load_whole::<Mark>().await?;
+        self.load_whole::<Fetch>().await
     }
 
     /// Every row of one noun's table.

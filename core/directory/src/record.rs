@@ -10,6 +10,7 @@ use crate::alias::Alias;
 use crate::allowance::Allowance;
 use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
+use crate::fetch::Fetch;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
@@ -33,6 +34,7 @@ pub(crate) enum Entry {
     Allowance(Named<Allowance>),
     KeptPolicy(Named<KeptPolicy>),
     Mark(Named<Mark>),
+    Fetch(Named<Fetch>),
 }
 
 /// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
@@ -48,6 +50,7 @@ macro_rules! of_named {
             Entry::Allowance($entry) => $body,
             Entry::KeptPolicy($entry) => $body,
             Entry::Mark($entry) => $body,
+            Entry::Fetch($entry) => $body,
             $($pattern => $other,)+
         }
     };
@@ -91,6 +94,8 @@ impl Entry {
             Entry::KeptPolicy(entry)
         } else if let Some(entry) = Named::decode(record.kind, reader)? {
             Entry::Mark(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Fetch(entry)
         } else {
             return Err(Broken);
         };

@@ -21,6 +21,7 @@ use crate::alias::Alias;
 use crate::allowance::Allowance;
 use crate::dkim_key::{self, ChangedKeys, DkimKeyRow, KeyName};
 use crate::domain::{DOMAINS, Domain};
+use crate::fetch::Fetch;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
@@ -78,6 +79,8 @@ pub(crate) struct State {
     pub kept_policies: Whole<KeptPolicy>,
     /// By account, alias or group.
     pub marks: Whole<Mark>,
+    /// By account and number, with what was fetched.
+    pub fetches: Whole<Fetch>,
 }
 
 /// `$body` for every table that is in memory whole.
@@ -117,6 +120,10 @@ macro_rules! each_whole {
         };
         {
             let $rows = &$state.marks;
+            $body
+        };
+        {
+            let $rows = &$state.fetches;
             $body
         };
     }};
@@ -180,6 +187,7 @@ impl State {
             allowances: Whole::default(),
             kept_policies: Whole::default(),
             marks: Whole::default(),
+            fetches: Whole::default(),
         }
     }
 
@@ -465,6 +473,7 @@ impl State {
         self.allowances.settle(epoch);
         self.kept_policies.settle(epoch);
         self.marks.settle(epoch);
+        self.fetches.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

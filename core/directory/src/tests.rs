@@ -1,6 +1,7 @@
 //! The directory alone on its log, on the simulated machine.
 
 mod dkim_keys;
+mod fetches;
 mod kept_policies;
 mod marks;
 mod names;

@@ -70,6 +70,14 @@ pub static TARGETS: &[Target] = &[
         runs: 1_000_000,
     },
     Target {
+        // Servers that mail is fetched from. A person may name any host.
+        name: "pop3-client",
+        run: pop3::client,
+        seeds: pop3::client_seeds,
+        words: pop3::CLIENT_WORDS,
+        runs: 400_000,
+    },
+    Target {
         // Before the login anybody can send this; the parser is the largest piece of code that faces strangers.
         name: "imap",
         run: imap::session,

@@ -81,10 +81,14 @@ pub use copy::Moved;
 pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 /// What an address is that has no mailbox of its own: the directory's words for it.
 pub mod names {
-    pub use directory::limits::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX};
+    pub use directory::limits::{
+        FETCH_BYTES_MAX, FETCH_FOLDER_BYTES_MAX, FETCH_SEALED_BYTES_MAX, FETCH_USER_BYTES_MAX,
+        FETCHED_EACH_MAX, FETCHED_PER_ROW_MAX, FETCHES_EACH_MAX, KEPT_POLICIES_BYTES_MAX,
+        KEPT_POLICIES_MAX,
+    };
     pub use directory::{
-        Alias, Group, GroupChange, KeptPolicy, Listed, Mark, Marked, NewHash, Posters, Route,
-        parse_scope,
+        Alias, FetchProtocol, FetchRow, FetchTls, Fetching, Group, GroupChange, Keep, KeptPolicy,
+        Listed, Mark, Marked, NewHash, Noting, Posters, Route, Sealed, SeenMark, parse_scope,
     };
 }
 pub use notes::{NoteList, NoteOn};

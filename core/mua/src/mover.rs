@@ -15,7 +15,7 @@ use rustls::ClientConfig;
 use sasl::base64;
 
 use crate::limits::{
-    CAPABILITIES_MAX, MOVED_COMMAND_WITHIN, MOVED_RESPONSE_BYTES_MAX, RESPONSES_MAX,
+    CAPABILITIES_MAX, MOVED_COMMAND_WITHIN, MOVED_MAX, MOVED_RESPONSE_BYTES_MAX, RESPONSES_MAX,
     SHOWN_REPLY_BYTES_MAX,
 };
 use crate::stream::Stream;
@@ -35,22 +35,37 @@ pub enum Fault {
 pub struct Mover {
     stream: Stream,
     responses: Responses,
+    response_bytes_max: usize,
     tag: u32,
     capabilities: Vec<String>,
     /// Of the present command.
     until: Instant,
+    /// Of all commands together.
+    ends: Instant,
 }
 
 impl Mover {
     /// Reads the greeting.
     pub fn over(stream: Stream) -> Result<Mover, Fault> {
+        Mover::bounded(stream, Instant::now() + MOVED_MAX, MOVED_RESPONSE_BYTES_MAX)
+    }
+
+    /// The same, and at `ends` the connection is of no use any more; no response has more than `response_bytes_max`.
+    pub fn bounded(
+        stream: Stream,
+        ends: Instant,
+        response_bytes_max: usize,
+    ) -> Result<Mover, Fault> {
         let mut mover = Mover {
             stream,
-            responses: Responses::with_bytes_max(MOVED_RESPONSE_BYTES_MAX),
+            responses: Responses::with_bytes_max(response_bytes_max),
+            response_bytes_max,
             tag: 0,
             capabilities: Vec::new(),
-            until: Instant::now() + MOVED_COMMAND_WITHIN,
+            until: ends.min(Instant::now() + MOVED_COMMAND_WITHIN),
+            ends,
         };
+        mover.stream.end_at(mover.until);
         let greeting = mover.response()?;
         match greeting.as_bytes().starts_with(b"* OK") {
             true => Ok(mover),
@@ -72,7 +87,7 @@ impl Mover {
         Ok(Mover {
             stream: stream.map_err(broken)?,
             // What was sent in the clear behind the reply is dropped with the old ones.
-            responses: Responses::with_bytes_max(MOVED_RESPONSE_BYTES_MAX),
+            responses: Responses::with_bytes_max(self.response_bytes_max),
             capabilities: Vec::new(),
             ..self
         })
@@ -185,7 +200,8 @@ impl Mover {
 
     fn begin(&mut self) {
         self.tag += 1;
-        self.until = Instant::now() + MOVED_COMMAND_WITHIN;
+        self.until = self.ends.min(Instant::now() + MOVED_COMMAND_WITHIN);
+        self.stream.end_at(self.until);
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {

@@ -1,26 +1,32 @@
 //! A connection with or without TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use crate::socket::Socket;
+
 pub enum Stream {
-    Plain(TcpStream),
-    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
 impl Stream {
     /// Connecting, and each read and write, fails after `within`.
     pub fn plain(server: SocketAddr, within: Duration) -> io::Result<Stream> {
-        let stream = TcpStream::connect_timeout(&server, within)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(within))?;
-        stream.set_write_timeout(Some(within))?;
-        Ok(Stream::Plain(stream))
+        Socket::connect(server, within).map(Stream::Plain)
+    }
+
+    /// From now on no read and no write goes on past `until`, whatever the server sends meanwhile.
+    pub fn end_at(&mut self, until: Instant) {
+        match self {
+            Stream::Plain(socket) => socket.end_at(until),
+            Stream::Tls(stream) => stream.sock.end_at(until),
+        }
     }
 
     /// The first address of `host` that takes a connection.

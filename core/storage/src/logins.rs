@@ -210,6 +210,7 @@ pub async fn remove_account(outgoing: &Outgoing, account: AccountId) -> Result<(
     let Some(keyring) = outgoing.keyring() else {
         mailboxes.remove_account(account).await?;
         forget_mark(mailboxes, account).await;
+        forget_fetches(mailboxes, account).await;
         return Ok(());
     };
     let changing = keyring.removing(account.0).await?;
@@ -217,6 +218,7 @@ pub async fn remove_account(outgoing: &Outgoing, account: AccountId) -> Result<(
     let removed = mailboxes.remove_account_beside(account, beside);
     removed.await?;
     forget_mark(mailboxes, account).await;
+    forget_fetches(mailboxes, account).await;
     Ok(())
 }
 
@@ -224,6 +226,13 @@ pub async fn remove_account(outgoing: &Outgoing, account: AccountId) -> Result<(
 async fn forget_mark(mailboxes: &Mailboxes, account: AccountId) {
     if let Err(fault) = mailboxes.directory().remove_mark(account).await {
         tracing::debug!(account = account.0, %fault, "the mark of a removed account stays");
+    }
+}
+
+/// Accounts elsewhere of an account that is gone. Those that stay behind are forgotten when they are due: nothing is fetched for a number without an account.
+async fn forget_fetches(mailboxes: &Mailboxes, account: AccountId) {
+    if let Err(fault) = mailboxes.directory().forget_fetches(account).await {
+        tracing::debug!(account = account.0, %fault, "accounts elsewhere of a removed account stay");
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod again;
 mod deliver;
+mod fetched;
 mod here;
 mod lead;
 mod once;
@@ -41,6 +42,7 @@ use tokio::sync::Notify;
 use crate::filter::Filter;
 use crate::tallies::{Asked, Done, Tallies, Wanted as WantedReports, asked};
 
+pub use fetched::Fetched;
 pub use here::Placing;
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};

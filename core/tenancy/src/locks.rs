@@ -22,6 +22,13 @@ impl Locks {
             wait.await;
         }
     }
+
+    /// The lock if it is free; `None`: another task has it. For those that must not wait, because they hold what its holder may wait for.
+    pub fn try_lock(&self, name: String) -> Option<Locked<'_>> {
+        let is_free = self.held.borrow_mut().insert(name.clone());
+        // Made only then: one that is dropped lets the lock go.
+        is_free.then(|| Locked { locks: self, name })
+    }
 }
 
 /// The lock is let go when this is dropped.

@@ -18,6 +18,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[acme.dns]", "acme.dns"),
     ("[login]", "login"),
     ("[ldap]", "ldap"),
+    ("[fetch]", "fetch"),
     ("[[oauth]]", "oauth"),
     ("[client]", "client"),
     ("[inbound]", "inbound"),

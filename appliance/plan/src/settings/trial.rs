@@ -52,6 +52,7 @@ impl Settings {
                 ..Login::default()
             },
             ldap: Ldap::default(),
+            fetch: crate::fetch::Fetch::default(),
             // The demo asks nobody, unless it is given name servers.
             inbound: Inbound {
                 authentication: Authentication::Off,

@@ -5,6 +5,7 @@
 mod afar;
 mod cores;
 mod door;
+mod fetch;
 mod filter;
 mod front;
 mod ldap;
@@ -64,6 +65,7 @@ impl Admin {
         self.write_messages(&mut page);
         self.write_door(&mut page);
         self.write_ldap(&mut page);
+        self.write_fetch(&mut page);
         self.write_scan(&mut page);
         self.write_reports(&mut page);
         self.write_filter(&mut page);

@@ -7,9 +7,9 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, acl, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, ldap,
-    legs, logins, logs, machine, profile, quarantine, queue, reports, scripts, settings, spam,
-    spool, status, traces, volume, ways,
+    accounts, acl, addresses, appliance, bans, bundle, certificates, dkim, domains, fetch, fsck,
+    ldap, legs, logins, logs, machine, profile, quarantine, queue, reports, scripts, settings,
+    spam, spool, status, traces, volume, ways,
 };
 use crate::engine::Whose;
 
@@ -55,6 +55,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::DomainRemove { .. }
         | Request::DomainDns { .. }
         | Request::DomainCheck { .. } => domains::perform(admin, request).await,
+        Request::Fetch { ask } => fetch::perform(admin, ask, caller).await,
         Request::Ldap { ask } => ldap::perform(admin, ask).await,
         Request::Logins { ask } => logins::perform(admin, ask, caller).await,
         Request::Acl { ask } => acl::perform(admin, ask, caller).await,

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::admin::acl::Ask as Acl;
 use ::admin::addresses::Ask;
+use ::admin::fetch::Ask as Fetch;
 use ::admin::limits::{QUARANTINE_PAGE_MAX, QUARANTINE_TEXT_BYTES};
 use ::admin::logins::Ask as Logins;
 use ::admin::quarantine::{QuarantineDetail, QuarantineLine, QuarantinePage};
@@ -35,6 +36,9 @@ pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
         Request::AccountAdd { address, .. } => address,
         Request::Logins {
             ask: Logins::AppAdd { account, .. } | Logins::Pass { account, .. },
+        } => account,
+        Request::Fetch {
+            ask: Fetch::Add { account, .. },
         } => account,
         Request::Acl {
             ask: Acl::Set { account, .. } | Acl::Remove { account, .. } | Acl::Share { account, .. },

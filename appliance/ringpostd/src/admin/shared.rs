@@ -25,6 +25,7 @@ use crate::acme::Acme;
 use crate::admin::counters::Metrics;
 use crate::admin::held::Certificate;
 use crate::engine::Whose;
+use crate::fetch::Fetcher;
 use crate::ldap::Directory;
 use crate::oauth::Oauth;
 use crate::peers::Own;
@@ -68,6 +69,8 @@ struct Shared {
     acme: Option<Arc<Acme>>,
     /// Another directory; `None`: there is none.
     ldap: Option<Arc<Directory>>,
+    /// What fetches from accounts elsewhere; `None`: the settings switch it off.
+    fetcher: Option<Arc<Fetcher>>,
     /// Providers of tokens; `None`: there are none.
     tokens: Option<Arc<Oauth>>,
     /// How mail for elsewhere leaves; `None`: it waits.
@@ -103,6 +106,7 @@ impl Admin {
             certificate,
             acme,
             ldap: serving.ldap.clone(),
+            fetcher: serving.fetcher.clone(),
             tokens,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
@@ -173,6 +177,11 @@ impl Admin {
         self.shared.ldap.as_ref()
     }
 
+    /// `None`: the settings do not fetch from accounts elsewhere.
+    pub(crate) fn fetcher(&self) -> Option<&Arc<Fetcher>> {
+        self.shared.fetcher.as_ref()
+    }
+
     /// `None`: the settings order no certificate.
     pub(crate) fn acme(&self) -> Option<&Acme> {
         self.shared.acme.as_deref()
@@ -198,7 +207,7 @@ impl Admin {
     }
 
     /// `Err`: this node has no storage, and what was asked is about it.
-    fn needs_storage(&self) -> Result<(), Refused> {
+    pub(crate) fn needs_storage(&self) -> Result<(), Refused> {
         match self.plan().runs(Zone::Storage) {
             true => Ok(()),
             false => Err(NO_STORAGE.to_owned()),

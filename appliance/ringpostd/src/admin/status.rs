@@ -91,6 +91,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
                     .filter_map(|one| one.alarm(certificate::now_s())),
             );
             alarms.extend(admin.acme().and_then(Acme::alarm));
+            alarms.extend(admin.fetcher().and_then(|fetcher| fetcher.alarm()));
             alarms.extend(admin.ldap().into_iter().flat_map(|ldap| ldap.alarms()));
             let of_node = admin.own().map(|own| own.chain());
             alarms.extend(

@@ -17,6 +17,7 @@ mod crash;
 mod daemon;
 mod dialogues;
 mod door;
+mod fetch;
 mod filter;
 mod holders;
 mod imapflow;

@@ -55,6 +55,7 @@ impl Entry {
                 Entry::KeptPolicy(Named::present(entry.name().to_owned(), state))
             }
             Entry::Mark(entry) => Entry::Mark(Named::present(entry.name().to_owned(), state)),
+            Entry::Fetch(entry) => Entry::Fetch(Named::present(entry.name().to_owned(), state)),
             Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
             Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => {
                 unreachable!("its file says what stands for it")

@@ -3,6 +3,7 @@
 use super::State;
 use crate::alias::Alias;
 use crate::allowance::Allowance;
+use crate::fetch::Fetch;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::kept_policy::KeptPolicy;
@@ -47,6 +48,7 @@ held! {
     Allowance in allowances,
     KeptPolicy in kept_policies,
     Mark in marks,
+    Fetch in fetches,
 }
 
 impl Held for Group {

@@ -171,3 +171,27 @@ pub fn message(data: &[u8]) {
     let top = put(Wire::top(lines.into()), size);
     assert!(whole.starts_with(top.strip_suffix(b".\r\n").expect("the dot")));
 }
+
+/// What a server sends to the client that fetches mail, cut into pieces of the size of the first byte.
+pub fn client(bytes: &[u8]) {
+    mua::pop3::wire::fuzzing::cut(bytes);
+}
+
+pub const CLIENT_WORDS: &[&[u8]] = &[
+    b"\r\n.\r\n",
+    b"\r\n..",
+    b".\n",
+    b"\r",
+    b"+OK",
+    b"-ERR",
+    b"1 uid",
+];
+
+pub fn client_seeds() -> Vec<Vec<u8>> {
+    let texts: [&[u8]; 3] = [
+        b"\x05+OK ready\r\n1 abc\r\n2 def\r\n.\r\n",
+        b"\x01Subject: x\r\n\r\n..dot\nbare\r\n.\r\n-ERR no\r\n",
+        b"\xff1 120\r\n7 x y\r\n.\r\n",
+    ];
+    texts.iter().map(|text| text.to_vec()).collect()
+}

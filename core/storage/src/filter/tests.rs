@@ -2,6 +2,7 @@
 
 mod again;
 mod bounds;
+mod fetched;
 mod refusals;
 
 use std::sync::Arc;

@@ -21,6 +21,13 @@ const ELSEWHERE: &[&str] = &[
     "ringpost_ldap_calls",
     "ringpost_ldap_failures",
     "ringpost_ldap_seconds",
+    // Where mail is fetched from accounts elsewhere.
+    "ringpost_fetch_accounts",
+    "ringpost_fetch_running",
+    "ringpost_fetch_conversations",
+    "ringpost_fetch_messages",
+    "ringpost_fetch_bytes",
+    "ringpost_fetch_deleted",
     // Of a node without storage.
     "ringpost_storage_node_up",
     "ringpost_handed_over",

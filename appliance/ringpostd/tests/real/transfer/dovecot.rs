@@ -141,3 +141,55 @@ fn dovecot_is_left_with_all_mail_and_gets_it_back() {
     }
     assert_eq!(mail_of(dovecot.at, another, PASSWORD), source);
 }
+
+/// POP3 and folders with gaps are in `crate::fetch`; here IMAP of a server that we did not write, with its deletions.
+#[test]
+fn mail_at_dovecot_is_fetched_once_and_deleted_there_when_it_is_here() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let Some(dovecot) = start(directory.path()) else {
+        return;
+    };
+    let home = crate::fetch::fetching("128MiB");
+    let _daemon = home.start();
+    let mut mover = session(dovecot.at, ALICE, PASSWORD);
+    let date = InternalDate::utc(1_700_000_000);
+    let put = |mover: &mut mua::mover::Mover, number| {
+        let stored = mover.append("INBOX", &Flags::default(), date, &letter(number));
+        stored.expect("stored");
+    };
+    (1..=6).for_each(|number| put(&mut mover, number));
+    let (secret, url) = (secret(&home), format!("imap://{}", dovecot.at));
+    home.ctl_ok(&[
+        "fetch",
+        "add",
+        BOB,
+        &url,
+        "--user",
+        ALICE,
+        "--password-file",
+        &secret,
+        "--allow-plaintext",
+        "--allow-private",
+        "--delete",
+    ]);
+    let run = || loop {
+        // until no conversation is under way
+        let output = home.ctl(&["fetch", "run", BOB, "1"]);
+        if !crate::daemon::said(&output).contains("is under way") {
+            break output.status.success();
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(run());
+    put(&mut mover, 7);
+    for _ in 0..2 {
+        assert!(run());
+    }
+    let here = mail_of(home.imap(), BOB, PASSWORD);
+    assert_eq!(here.len(), 7);
+    assert!(
+        here.iter().all(|seen| seen.2 == 1_700_000_000),
+        "with their dates"
+    );
+    assert!(mail_of(dovecot.at, ALICE, PASSWORD).is_empty());
+}
