@@ -1,6 +1,6 @@
 //! FETCH: reads ahead while it sends, reads no more than the items need, and holds no more than `limits.rs` says.
 //!
-//! Messages are taken in chunks. While one chunk is written to the client the next is being read. What a chunk needs is decided by
+//! Messages are taken in chunks (`load`). While one chunk is written to the client the next ones are being read. What a chunk needs is decided by
 //! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
 //! from summaries, the rest from bodies. Small bodies are read with their chunk; large ones are sent in pieces (`stream`).
 //!
@@ -15,6 +15,7 @@
 mod ahead;
 mod decode;
 mod line;
+mod load;
 mod preview;
 mod put;
 mod stream;
@@ -31,9 +32,9 @@ use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message, Resync};
 use runtime::{Charge, Connection};
 use storage::holder;
 use storage::owner::Ask;
-use store::BodyRef;
 
 use ahead::{Ahead, Scale};
+use load::Loads;
 
 use super::fault::Failure;
 use super::folders::put_vanished;
@@ -223,12 +224,13 @@ impl<K: Ask> Imap<K> {
         let mut ahead = Ahead::new(targets);
         let mut troubles = Troubles::default();
         let wanted = Arc::new(wanted);
-        let mut next = self.load(reading, &wanted, &mut ahead).await;
+        let mut loads = Loads::default();
+        let mut next = self.load(reading, &wanted, &mut ahead, &mut loads).await;
         loop {
             // until no message is left
             let chunk = match next {
-                Ok(chunk) if chunk.messages.is_empty() => break,
-                Ok(chunk) => chunk,
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
                 Err(failure) => return Ok(Err(failure)),
             };
             let sent;
@@ -241,7 +243,7 @@ impl<K: Ask> Imap<K> {
                     (&mut *out, &mut *connection),
                     &mut troubles
                 ),
-                self.load(reading, &wanted, &mut ahead),
+                self.load(reading, &wanted, &mut ahead, &mut loads),
             );
             sent?;
             // A client that reads slowly does not read on when its right is gone; `tell` closes the mailbox then.
@@ -273,73 +275,6 @@ impl<K: Ask> Imap<K> {
             mailboxes.resync(id, modseq, &within, vanished).await
         });
         Ok(happened.await??)
-    }
-
-    /// Reads what `wanted` needs of the next messages.
-    async fn load(
-        &self,
-        reading: Reading,
-        wanted: &Wanted,
-        ahead: &mut Ahead,
-    ) -> Result<Chunk, Failure> {
-        let (owner, sending) = (&self.owner, &self.memory.sending);
-        let mut scale = Scale::FULL;
-        let messages = ahead.take(owner, sending, reading, wanted, scale);
-        let mut chunk = Chunk {
-            messages: messages.await?,
-            ..Chunk::default()
-        };
-        let bytes = chunk.cost(scale, wanted);
-        chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
-        if chunk.charge.is_some() {
-            ahead.taken_over();
-        } else {
-            scale = Scale::LEAST;
-            ahead.put_back(std::mem::take(&mut chunk.messages));
-            let messages = ahead.take(owner, sending, reading, wanted, scale);
-            chunk.messages = messages.await?;
-        }
-        if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
-            return Ok(chunk);
-        }
-        let (summaries_wanted, bodies_at_once) =
-            (wanted.summaries, wanted.bodies == Bodies::Always);
-        let refs = |chosen: &dyn Fn(&Message) -> bool| -> Vec<BodyRef> {
-            let messages = chunk.messages.iter().map(|(_, message)| message);
-            let chosen = messages.filter(|message| chosen(message));
-            chosen.map(|message| message.body.clone()).collect()
-        };
-        let all = refs(&|_| summaries_wanted);
-        let held = refs(&|message| bodies_at_once && scale.held_bytes(message) > 0);
-        let (summaries, bodies) = self
-            .owner
-            .ask(move |mailboxes| async move {
-                let summaries = async {
-                    match summaries_wanted {
-                        true => mailboxes.summaries(&all).await,
-                        false => Vec::new(),
-                    }
-                };
-                let bodies = async {
-                    match bodies_at_once {
-                        true => mailboxes.bodies(&held).await,
-                        false => Vec::new(),
-                    }
-                };
-                tokio::join!(summaries, bodies)
-            })
-            .await?;
-        self.count_bodies(bodies.len());
-        chunk.summaries = summaries;
-        if bodies_at_once {
-            let mut bodies = bodies.into_iter();
-            let body_of = |(_, message): &(u32, Message)| match scale.held_bytes(message) {
-                0 => None,
-                _ => bodies.next(),
-            };
-            chunk.bodies = chunk.messages.iter().map(body_of).collect();
-        }
-        Ok(chunk)
     }
 
     fn count_bodies(&self, count: usize) {
