@@ -71,8 +71,17 @@ enum Bodies {
     Never,
     /// Only of messages whose summary does not hold all that is asked.
     Sometimes,
+    /// Each message's header is enough, as far as its summary says how long it is.
+    Heads,
     /// Each message's body is read.
     Always,
+}
+
+impl Bodies {
+    /// Of each message something is read that its summary does not have.
+    fn are_read(self) -> bool {
+        matches!(self, Bodies::Heads | Bodies::Always)
+    }
 }
 
 impl Wanted {
@@ -96,6 +105,7 @@ impl Wanted {
         let bodies = |item: &FetchItem| match item {
             item if !item.needs_body(None) => Bodies::Never,
             item if item.may_do_without_body() => Bodies::Sometimes,
+            item if item.is_of_header() => Bodies::Heads,
             _ => Bodies::Always,
         };
         let needs: Vec<Bodies> = items.iter().map(bodies).collect();
@@ -104,6 +114,7 @@ impl Wanted {
             summaries: items.iter().any(FetchItem::needs_summary),
             bodies: match () {
                 () if needs.contains(&Bodies::Always) => Bodies::Always,
+                () if needs.contains(&Bodies::Heads) => Bodies::Heads,
                 () if needs.contains(&Bodies::Sometimes) => Bodies::Sometimes,
                 () => Bodies::Never,
             },
@@ -131,8 +142,8 @@ impl Wanted {
             (_, Some(None)) => true,
             (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
             // What was not kept of its parts is found only in the message.
-            (Bodies::Always, Some(Some(found))) if !found.complete => true,
-            (Bodies::Always, summary) => {
+            (Bodies::Heads | Bodies::Always, Some(Some(found))) if !found.complete => true,
+            (Bodies::Heads | Bodies::Always, summary) => {
                 let summary = summary.flatten();
                 self.items.iter().any(|item| match item {
                     FetchItem::Section { section, .. }
@@ -149,7 +160,7 @@ impl Wanted {
 
     fn messages_per_chunk(&self) -> usize {
         match (self.bodies, self.summaries) {
-            (Bodies::Always, _) => BODIES_PER_READ_MAX,
+            (Bodies::Heads | Bodies::Always, _) => BODIES_PER_READ_MAX,
             (_, true) => SUMMARIES_PER_READ_MAX,
             _ => ROWS_PER_TRIP_MAX,
         }

@@ -9,7 +9,9 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use mailbox::Message;
+use bytes::Bytes;
+use mail::Summary;
+use mailbox::{MailboxFault, Message};
 use storage::owner::Ask;
 use store::BodyRef;
 
@@ -51,6 +53,25 @@ impl<'f> Loads<'f> {
     }
 }
 
+/// How much of each of `held`, which are some of `all`, its header takes: all of it where its summary does not say.
+fn heads_of(
+    all: &[BodyRef],
+    summaries: &[Result<Bytes, MailboxFault>],
+    held: Vec<BodyRef>,
+) -> Vec<(BodyRef, usize)> {
+    let mut known = std::iter::zip(all, summaries);
+    let head_of = |body: BodyRef| {
+        let summary = known.find(|(other, _)| other.body == body.body);
+        let summary = summary.and_then(|(_, summary)| Summary::decode(summary.as_ref().ok()?).ok());
+        let bytes = match summary {
+            Some(summary) if summary.complete => summary.root.body_begin,
+            _ => body.raw_bytes,
+        };
+        (body, bytes as usize)
+    };
+    held.into_iter().map(head_of).collect()
+}
+
 impl<K: Ask> Imap<K> {
     /// The next chunk, with what `wanted` needs of its messages; those behind it are asked for meanwhile. `None`: there are no more.
     pub(super) async fn load<'f>(
@@ -61,7 +82,10 @@ impl<K: Ask> Imap<K> {
         loads: &mut Loads<'f>,
     ) -> Result<Option<Chunk>, Failure> {
         while loads.0.len() < LOADS_AT_ONCE {
-            match self.take(reading, wanted, ahead, loads.0.is_empty()).await? {
+            match self
+                .take(reading, wanted, ahead, loads.0.is_empty())
+                .await?
+            {
                 Some((chunk, scale)) => loads.begin(self.read(wanted, chunk, scale)).await,
                 None => break,
             }
@@ -102,40 +126,44 @@ impl<K: Ask> Imap<K> {
     }
 
     /// Reads what `wanted` needs of the messages of `chunk`.
-    async fn read(&self, wanted: &Wanted, mut chunk: Chunk, scale: Scale) -> Result<Chunk, Failure> {
-        if !wanted.summaries && wanted.bodies == Bodies::Never {
+    async fn read(
+        &self,
+        wanted: &Wanted,
+        mut chunk: Chunk,
+        scale: Scale,
+    ) -> Result<Chunk, Failure> {
+        if !wanted.summaries && !wanted.bodies.are_read() {
             return Ok(chunk);
         }
-        let (summaries_wanted, bodies_at_once) =
-            (wanted.summaries, wanted.bodies == Bodies::Always);
+        let (summaries_wanted, kind) = (wanted.summaries, wanted.bodies);
         let refs = |chosen: &dyn Fn(&Message) -> bool| -> Vec<BodyRef> {
             let messages = chunk.messages.iter().map(|(_, message)| message);
             let chosen = messages.filter(|message| chosen(message));
             chosen.map(|message| message.body.clone()).collect()
         };
         let all = refs(&|_| summaries_wanted);
-        let held = refs(&|message| bodies_at_once && scale.held_bytes(message) > 0);
+        let held = refs(&|message| kind.are_read() && scale.held_bytes(message) > 0);
         let (summaries, bodies) = self
             .owner
             .ask(move |mailboxes| async move {
-                let summaries = async {
-                    match summaries_wanted {
-                        true => mailboxes.summaries(&all).await,
-                        false => Vec::new(),
+                match kind {
+                    Bodies::Never | Bodies::Sometimes => {
+                        (mailboxes.summaries(&all).await, Vec::new())
                     }
-                };
-                let bodies = async {
-                    match bodies_at_once {
-                        true => mailboxes.bodies(&held).await,
-                        false => Vec::new(),
+                    Bodies::Heads => {
+                        let summaries = mailboxes.summaries(&all).await;
+                        let heads = heads_of(&all, &summaries, held);
+                        (summaries, mailboxes.heads(&heads).await)
                     }
-                };
-                tokio::join!(summaries, bodies)
+                    Bodies::Always => {
+                        tokio::join!(mailboxes.summaries(&all), mailboxes.bodies(&held))
+                    }
+                }
             })
             .await?;
         self.count_bodies(bodies.len());
         chunk.summaries = summaries;
-        if bodies_at_once {
+        if kind.are_read() {
             let mut bodies = bodies.into_iter();
             let body_of = |(_, message): &(u32, Message)| match scale.held_bytes(message) {
                 0 => None,
