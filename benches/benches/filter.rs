@@ -67,6 +67,7 @@ async fn open(world: &SimWorld, text: Option<&str>) -> (Outgoing, AccountId) {
     let settings = store::Settings {
         projection_cache_bytes: 16 << 20,
         compression_level: 1,
+        lead: mail::header::bytes,
     };
     let opened = Store::open(io.clone(), volume.expect("a new volume"), settings).await;
     let (store, replay) = opened.expect("a new store");

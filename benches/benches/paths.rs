@@ -230,6 +230,7 @@ fn projection_checkpoint(criterion: &mut Criterion) {
         let settings = store::Settings {
             projection_cache_bytes: 64 << 20,
             compression_level: 0,
+            lead: mail::header::bytes,
         };
         let (store, mut replay) = Store::open(io.clone(), volume, settings)
             .await

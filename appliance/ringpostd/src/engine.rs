@@ -220,6 +220,7 @@ pub async fn open(opening: &Opening) -> Result<Engine, Misfit> {
     let settings = store::Settings {
         projection_cache_bytes: plan.projection_cache_bytes as usize,
         compression_level: plan.compression,
+        lead: mail::header::bytes,
     };
     let (store, replay) = Store::open(io.clone(), volume, settings)
         .await

@@ -157,6 +157,19 @@ impl FetchItem {
         }
     }
 
+    /// What it answers is in the message's own header.
+    pub fn is_of_header(&self) -> bool {
+        match self {
+            FetchItem::Rfc822Header => true,
+            FetchItem::Section { section, .. } => {
+                let text = &section.text;
+                section.part.is_empty()
+                    && matches!(text, SectionText::Header | SectionText::HeaderFields { .. })
+            }
+            _ => false,
+        }
+    }
+
     /// `BODY[]`: no part and no section text.
     pub fn is_whole_message(&self) -> bool {
         match self {

@@ -34,6 +34,20 @@ pub fn fields(header: &[u8]) -> Fields<'_> {
     Fields { rest: header }
 }
 
+/// Bytes of the header of a message, its empty line included; all of a message without one.
+pub fn bytes(raw: &[u8]) -> usize {
+    let mut begin = 0;
+    loop {
+        // until an empty line, or the end
+        match &raw[begin..] {
+            [] => return raw.len(),
+            [b'\n', ..] => return begin + 1,
+            [b'\r', b'\n', ..] => return begin + 2,
+            _ => begin = line_end(raw, begin),
+        }
+    }
+}
+
 /// See `fields`.
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {

@@ -126,6 +126,25 @@ impl Mailboxes {
             .collect()
     }
 
+    /// The first bytes of each message, as many as are wanted of it, and all of a shorter one, in the order asked.
+    pub async fn heads(&self, wanted: &[(BodyRef, usize)]) -> Vec<Result<Bytes, MailboxFault>> {
+        let asked: Vec<(&BodyRef, usize)> =
+            wanted.iter().map(|(body, bytes)| (body, *bytes)).collect();
+        let mut answers = self.inner.store.heads(&asked).await;
+        let bodies: Vec<BodyRef> = wanted.iter().map(|(body, _)| body.clone()).collect();
+        if let Some((indexes, moved)) = self.moved(&bodies, &answers) {
+            let asked = indexes.iter().map(|&index| wanted[index].1);
+            let asked: Vec<(&BodyRef, usize)> = std::iter::zip(&moved, asked).collect();
+            for (index, answer) in std::iter::zip(indexes, self.inner.store.heads(&asked).await) {
+                answers[index] = answer;
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(unread))
+            .collect()
+    }
+
     /// The bytes of a message's body from `at` (less than its size) on, as many as are stored together: one batch at most. `kept` is what
     /// the last call for this body gave; it is looked up again when reclaim moved the body meanwhile.
     ///

@@ -71,6 +71,7 @@ impl Rig {
         let settings = store::Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: 0,
+            lead: store::no_lead,
         };
         let (store, replay) = Store::open(io.clone(), volume, settings)
             .await

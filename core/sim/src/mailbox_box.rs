@@ -165,6 +165,7 @@ impl MailboxBox {
         let settings = store::Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: 1,
+            lead: mail::header::bytes,
         };
         let (store, replay) = Store::open(io.clone(), volume, settings)
             .await

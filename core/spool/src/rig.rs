@@ -74,6 +74,7 @@ impl Disks {
         let settings = store::Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: 1,
+            lead: store::no_lead,
         };
         let opened = Store::open(io, volume, settings).await;
         opened.expect("a store")

@@ -97,6 +97,7 @@ impl Rig {
         let settings = store::Settings {
             projection_cache_bytes: 4 << 20,
             compression_level: 1,
+            lead: mail::header::bytes,
         };
         let (store, replay) = Store::open(io.clone(), volume, settings)
             .await

@@ -7,7 +7,9 @@ use base::cursor::{Reader, Short, Write};
 use bytes::Bytes;
 use volume::{Generation, ReadFault, RecordAddress, SegmentIndex};
 
-use crate::limits::{BODY_BYTES_MAX, CHUNKS_MAX, COMPRESS_BYTES_MIN, COMPRESS_GAIN_PART};
+use crate::limits::{
+    BODY_BYTES_MAX, CHUNKS_MAX, COMPRESS_BYTES_MIN, COMPRESS_GAIN_PART, LEAD_BYTES_MIN,
+};
 
 /// Where a stored body is, and how to prove it. Encodes to at most [`BODY_REF_BYTES_MAX`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,8 +210,17 @@ pub(crate) fn decode_chunks(bytes: &[u8], raw_bytes: u32) -> Result<Vec<Chunk>, 
     Ok(chunks)
 }
 
+/// How many bytes of a body's beginning are often read without the rest: they are packed as a frame of their own. 0: none.
+pub type Lead = fn(&[u8]) -> usize;
+
+/// For a store whose bodies are read whole.
+pub fn no_lead(_raw: &[u8]) -> usize {
+    0
+}
+
 /// zstd with its contexts kept: making one costs more than compressing a small message.
 pub(crate) struct Zstd {
+    lead: Lead,
     /// `None`: nothing is compressed.
     compressor: Option<Mutex<zstd::bulk::Compressor<'static>>>,
     /// Always there: what an earlier setting compressed must be read.
@@ -222,11 +233,12 @@ fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 impl Zstd {
     /// `level` 0: nothing is compressed.
-    pub fn new(level: i32) -> Zstd {
+    pub fn new(level: i32, lead: Lead) -> Zstd {
         let compressor = (level != 0).then(|| {
             Mutex::new(zstd::bulk::Compressor::new(level).expect("planned memory is there"))
         });
         Zstd {
+            lead,
             compressor,
             decompressor: Mutex::new(
                 zstd::bulk::Decompressor::new().expect("planned memory is there"),
@@ -234,8 +246,20 @@ impl Zstd {
         }
     }
 
-    /// The compressed form, when it pays.
+    /// The compressed form of a body, or of its first piece, when it pays: one frame, or two where the body has a lead.
     pub fn compress(&self, raw: &[u8]) -> Option<Bytes> {
+        let lead = (self.lead)(raw);
+        // Each frame has a table of its own: a short one packs badly, and before a short rest it gains nothing.
+        let apart = lead >= LEAD_BYTES_MIN && raw.len().saturating_sub(lead) >= LEAD_BYTES_MIN;
+        self.compress_at(raw, if apart { lead } else { 0 })
+    }
+
+    /// The same of a piece that is not the first one.
+    pub fn compress_piece(&self, raw: &[u8]) -> Option<Bytes> {
+        self.compress_at(raw, 0)
+    }
+
+    fn compress_at(&self, raw: &[u8], lead: usize) -> Option<Bytes> {
         let compressor = self.compressor.as_ref()?;
         if raw.len() < COMPRESS_BYTES_MIN {
             return None;
@@ -243,10 +267,46 @@ impl Zstd {
         // A buffer too small for what does not pay makes zstd give up early.
         let worth = raw.len() - raw.len() / COMPRESS_GAIN_PART;
         let mut out = vec![0; worth];
-        let bytes = held(compressor).compress_to_buffer(raw, &mut out).ok()?;
+        let mut compressor = held(compressor);
+        let (first, rest) = raw.split_at(lead);
+        let mut bytes = 0;
+        for part in [first, rest].into_iter().filter(|part| !part.is_empty()) {
+            let packed = compressor.compress_to_buffer(part, &mut out[bytes..]);
+            bytes += packed.ok()?;
+        }
         out.truncate(bytes);
         out.shrink_to_fit();
         Some(out.into())
+    }
+
+    /// The first `bytes` raw bytes of a stored run that passed its checksum, in memory of their own; all where there are fewer.
+    pub fn head(
+        &self,
+        stored: &[u8],
+        codec: Codec,
+        raw_bytes: u32,
+        bytes: usize,
+    ) -> Result<Bytes, ReadFault> {
+        let first = match codec {
+            Codec::Raw if stored.len() == raw_bytes as usize => {
+                return Ok(Bytes::copy_from_slice(&stored[..bytes.min(stored.len())]));
+            }
+            Codec::Zstd => first_frame(stored).filter(|first| first.raw_bytes >= bytes),
+            Codec::Raw | Codec::Chunked => return Err(ReadFault::Damaged),
+        };
+        let (stored, expected) = match first {
+            Some(first) => (&stored[..first.stored_bytes], first.raw_bytes),
+            None => (stored, raw_bytes as usize),
+        };
+        if expected > BODY_BYTES_MAX.min(raw_bytes as usize) {
+            return Err(ReadFault::Damaged);
+        }
+        match held(&self.decompressor).decompress(stored, expected) {
+            Ok(expanded) if expanded.len() == expected => {
+                Ok(Bytes::copy_from_slice(&expanded[..bytes.min(expected)]))
+            }
+            _ => Err(ReadFault::Damaged),
+        }
     }
 
     /// The raw bytes of a stored run that passed its checksum.
@@ -269,6 +329,22 @@ impl Zstd {
             Err(ReadFault::Damaged)
         }
     }
+}
+
+/// The first frame of several.
+struct FirstFrame {
+    stored_bytes: usize,
+    raw_bytes: usize,
+}
+
+/// `None`: the frame does not say how long it is, as none does that this store did not write.
+fn first_frame(stored: &[u8]) -> Option<FirstFrame> {
+    let raw_bytes = zstd::zstd_safe::get_frame_content_size(stored).ok()??;
+    let stored_bytes = zstd::zstd_safe::find_frame_compressed_size(stored).ok()?;
+    Some(FirstFrame {
+        stored_bytes: (stored_bytes <= stored.len()).then_some(stored_bytes)?,
+        raw_bytes: usize::try_from(raw_bytes).ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -327,7 +403,7 @@ mod tests {
 
     #[test]
     fn compression_is_used_only_when_it_pays() {
-        let zstd = Zstd::new(1);
+        let zstd = Zstd::new(1, no_lead);
         let text = b"the quick brown fox ".repeat(100);
         let packed = zstd.compress(&text).expect("text shrinks");
         assert!(packed.len() < text.len() / 4);
@@ -349,6 +425,57 @@ mod tests {
         }
         assert!(zstd.compress(&noise).is_none());
         assert!(zstd.compress(&[b'a'; 100]).is_none());
-        assert!(Zstd::new(0).compress(&text).is_none());
+        assert!(Zstd::new(0, no_lead).compress(&text).is_none());
+    }
+
+    /// The lead of a body that begins with its length in a byte, times 256.
+    fn counted(raw: &[u8]) -> usize {
+        raw.first().map_or(0, |first| usize::from(*first) * 256)
+    }
+
+    #[test]
+    fn a_lead_is_expanded_without_the_rest() {
+        let zstd = Zstd::new(1, counted);
+        let text = b"the quick brown fox jumps over the lazy dog ".repeat(200);
+        let raw: Vec<u8> = std::iter::once(8).chain(text).collect();
+        let size = raw.len() as u32;
+        let packed = zstd.compress(&raw).expect("text shrinks");
+        let whole = zstd.expand(packed.clone(), Codec::Zstd, size);
+        assert_eq!(whole.expect("two frames are one body"), raw);
+        let head = |bytes| {
+            zstd.head(&packed, Codec::Zstd, size, bytes)
+                .expect("it is there")
+        };
+        assert_eq!(head(0), b""[..]);
+        assert_eq!(head(700), raw[..700]);
+        assert_eq!(head(2_048), raw[..2_048]);
+        assert_eq!(head(2_049), raw[..2_049], "more than the lead");
+        assert_eq!(head(raw.len() + 1), raw);
+        let cut = zstd.head(&packed[..packed.len() - 5], Codec::Zstd, size, raw.len());
+        assert_eq!(cut, Err(ReadFault::Damaged));
+        let wrong = zstd.head(&packed, Codec::Zstd, 100, 1);
+        assert_eq!(wrong, Err(ReadFault::Damaged));
+        let one = zstd.compress_piece(&raw).expect("text shrinks");
+        assert_eq!(
+            zstd.head(&one, Codec::Zstd, size, 10).expect("one frame"),
+            raw[..10]
+        );
+        let plain = zstd.head(&raw, Codec::Raw, size, 10);
+        assert_eq!(plain.expect("as it came"), raw[..10]);
+    }
+
+    #[test]
+    fn a_short_lead_or_a_short_rest_is_not_packed_apart() {
+        let zstd = Zstd::new(1, counted);
+        let text = b"the quick brown fox jumps over the lazy dog ".repeat(100);
+        for first in [0, 1, 17, 200] {
+            let raw: Vec<u8> = std::iter::once(first).chain(text.iter().copied()).collect();
+            let packed = zstd.compress(&raw).expect("text shrinks");
+            assert_eq!(
+                packed,
+                zstd.compress_piece(&raw).expect("text shrinks"),
+                "{first}"
+            );
+        }
     }
 }

@@ -54,8 +54,11 @@ pub fn references(bytes: &[u8]) {
         let again = encode_chunks(&chunks);
         assert_eq!(decode_chunks(&again, 1000), Ok(chunks));
     }
-    let expanded = Zstd::new(0).expand(Bytes::copy_from_slice(bytes), Codec::Zstd, 5000);
+    let zstd = Zstd::new(0, crate::no_lead);
+    let expanded = zstd.expand(Bytes::copy_from_slice(bytes), Codec::Zstd, 5000);
     assert!(expanded.is_err() || expanded.is_ok_and(|raw| raw.len() == 5000));
+    let head = zstd.head(bytes, Codec::Zstd, 5000, 700);
+    assert!(head.is_err() || head.is_ok_and(|head| head.len() == 700));
 }
 
 /// Reads `bytes` as what leads back to the projection.
@@ -122,7 +125,9 @@ pub fn reference_seeds() -> Vec<Vec<u8>> {
         codec,
         raw_bytes,
     };
-    let packed = Zstd::new(1).compress(&[b'a'; 5000]).expect("it shrinks");
+    let packed = Zstd::new(1, crate::no_lead)
+        .compress(&[b'a'; 5000])
+        .expect("it shrinks");
     vec![
         reference(address(5), Codec::Raw),
         reference(address(9), Codec::Chunked),

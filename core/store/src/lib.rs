@@ -55,7 +55,7 @@ use bytes::Bytes;
 use device::Io;
 use volume::{BatchAddress, CommitFault, Volume};
 
-pub use body::{BODY_REF_BYTES_MAX, BodyRef, Codec};
+pub use body::{BODY_REF_BYTES_MAX, BodyRef, Codec, Lead, no_lead};
 pub use checkpoint::ProjectionScrub;
 pub use open::OpenReport;
 pub use piece::Pieces;
@@ -174,6 +174,8 @@ pub struct Settings {
     /// zstd level for bodies, 0: store raw. Bodies are compressed on the way in only when nothing else waits; reclaim compresses
     /// the rest.
     pub compression_level: i32,
+    /// What of each body is read alone most often.
+    pub lead: Lead,
 }
 
 /// Totals since open, for metrics.

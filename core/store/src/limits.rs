@@ -30,6 +30,8 @@ pub const GROUP_RECORDS_MAX: usize = 65_536;
 pub const COMPRESS_BYTES_MIN: usize = KIB;
 /// Above this a body comes in raw even when it is alone: packing it would hold the owner thread for more than half a millisecond.
 pub const COMPRESS_INLINE_BYTES_MAX: usize = 128 * KIB;
+/// A lead, or what comes behind one, is packed apart from so many bytes on.
+pub const LEAD_BYTES_MIN: usize = 512;
 /// Compression must save at least one part in this many (5 %), else the raw bytes are kept: they cost nothing to read.
 pub const COMPRESS_GAIN_PART: usize = 20;
 

@@ -156,8 +156,8 @@ impl Store {
         let inner = Rc::new(Inner {
             seed: volume.check_seed(),
             sizes,
-            zstd: Zstd::new(settings.compression_level),
-            zstd_away: Arc::new(Zstd::new(settings.compression_level)),
+            zstd: Zstd::new(settings.compression_level, settings.lead),
+            zstd_away: Arc::new(Zstd::new(settings.compression_level, settings.lead)),
             queue: RefCell::new(Queue::default()),
             queue_bell: Bell::new(),
             room_bell: Bell::new(),

@@ -24,6 +24,12 @@ impl Store {
         self.inner.bodies(bodies).await
     }
 
+    /// The first bytes of each body, as many as are wanted of it, and all of a shorter one. Where the body has a lead that is long enough, no more than
+    /// that is expanded.
+    pub async fn heads(&self, wanted: &[(&BodyRef, usize)]) -> Vec<Result<Bytes, ReadFault>> {
+        self.inner.heads(wanted).await
+    }
+
     /// The digests kept beside the bodies; no body is read.
     pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
         self.inner.summaries(bodies).await
@@ -57,6 +63,37 @@ impl Inner {
             });
         }
         answers
+    }
+
+    async fn heads(&self, wanted: &[(&BodyRef, usize)]) -> Vec<Result<Bytes, ReadFault>> {
+        let addresses = wanted.iter().map(|(body, _)| body.body).collect();
+        let stored = self.read_runs(addresses).await;
+        let mut answers = Vec::with_capacity(wanted.len());
+        for (&(body, bytes), stored) in wanted.iter().zip(stored) {
+            answers.push(match stored {
+                Ok(stored) => self.head(body, stored, bytes).await,
+                Err(fault) => Err(fault),
+            });
+        }
+        answers
+    }
+
+    /// The first bytes of what is stored; of a chunked body those of its first chunk, where they are enough.
+    async fn head(&self, body: &BodyRef, stored: Bytes, bytes: usize) -> Result<Bytes, ReadFault> {
+        if body.codec != Codec::Chunked {
+            return self.zstd.head(&stored, body.codec, body.raw_bytes, bytes);
+        }
+        let chunks = decode_chunks(&stored, body.raw_bytes).map_err(|_| ReadFault::Damaged)?;
+        match chunks.first() {
+            Some(first) if first.raw_bytes as usize >= bytes => {
+                let run = self.read_run(&first.address).await?;
+                self.zstd.head(&run, first.codec, first.raw_bytes, bytes)
+            }
+            _ => {
+                let whole = self.expand(body, stored).await?;
+                Ok(Bytes::copy_from_slice(&whole[..bytes.min(whole.len())]))
+            }
+        }
     }
 
     pub(crate) async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {

@@ -481,9 +481,11 @@ impl Inner {
                 } else {
                     sizes.chunk_bytes
                 };
-                raw.chunks(piece_bytes)
-                    .map(|piece| zstd.compress(piece))
-                    .collect()
+                let pack = |(index, piece)| match index {
+                    0 => zstd.compress(piece),
+                    _ => zstd.compress_piece(piece),
+                };
+                raw.chunks(piece_bytes).enumerate().map(pack).collect()
             };
             let prove =
                 |(name, raw): &(BodyName, Bytes)| (BodyName::of(raw) == *name).then(|| pack(raw));

@@ -7,7 +7,7 @@ use device::{DeviceIndex, Io};
 use volume::orphan::OrphanLeg;
 use volume::{BatchAddress, OpenRefusal, ReadFault, RecordAddress, VolumeId};
 
-use crate::body::{Zstd, decode_chunks};
+use crate::body::{Zstd, decode_chunks, no_lead};
 use crate::frame::{Frames, Kind};
 use crate::{BodyRef, Codec, Replayed};
 
@@ -35,7 +35,7 @@ impl Salvage {
     pub async fn open(io: &Io, device: DeviceIndex) -> Result<Salvage, OpenRefusal> {
         Ok(Salvage {
             leg: OrphanLeg::open(io, device).await?,
-            zstd: Zstd::new(0),
+            zstd: Zstd::new(0, no_lead),
         })
     }
 

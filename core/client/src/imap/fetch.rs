@@ -1,6 +1,6 @@
 //! FETCH: reads ahead while it sends, reads no more than the items need, and holds no more than `limits.rs` says.
 //!
-//! Messages are taken in chunks. While one chunk is written to the client the next is being read. What a chunk needs is decided by
+//! Messages are taken in chunks (`load`). While one chunk is written to the client the next ones are being read. What a chunk needs is decided by
 //! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
 //! from summaries, the rest from bodies. Small bodies are read with their chunk; large ones are sent in pieces (`stream`).
 //!
@@ -15,6 +15,7 @@
 mod ahead;
 mod decode;
 mod line;
+mod load;
 mod preview;
 mod put;
 mod stream;
@@ -31,9 +32,9 @@ use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message, Resync};
 use runtime::{Charge, Connection};
 use storage::holder;
 use storage::owner::Ask;
-use store::BodyRef;
 
 use ahead::{Ahead, Scale};
+use load::Loads;
 
 use super::fault::Failure;
 use super::folders::put_vanished;
@@ -72,8 +73,17 @@ enum Bodies {
     Never,
     /// Only of messages whose summary does not hold all that is asked.
     Sometimes,
+    /// Each message's header is enough, as far as its summary says how long it is.
+    Heads,
     /// Each message's body is read.
     Always,
+}
+
+impl Bodies {
+    /// Of each message something is read that its summary does not have.
+    fn are_read(self) -> bool {
+        matches!(self, Bodies::Heads | Bodies::Always)
+    }
 }
 
 impl Wanted {
@@ -97,6 +107,7 @@ impl Wanted {
         let bodies = |item: &FetchItem| match item {
             item if !item.needs_body(None) => Bodies::Never,
             item if item.may_do_without_body() => Bodies::Sometimes,
+            item if item.is_of_header() => Bodies::Heads,
             _ => Bodies::Always,
         };
         let needs: Vec<Bodies> = items.iter().map(bodies).collect();
@@ -105,6 +116,7 @@ impl Wanted {
             summaries: items.iter().any(FetchItem::needs_summary),
             bodies: match () {
                 () if needs.contains(&Bodies::Always) => Bodies::Always,
+                () if needs.contains(&Bodies::Heads) => Bodies::Heads,
                 () if needs.contains(&Bodies::Sometimes) => Bodies::Sometimes,
                 () => Bodies::Never,
             },
@@ -133,8 +145,8 @@ impl Wanted {
             (_, Some(None)) => true,
             (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
             // What was not kept of its parts is found only in the message.
-            (Bodies::Always, Some(Some(found))) if !found.complete => true,
-            (Bodies::Always, summary) => {
+            (Bodies::Heads | Bodies::Always, Some(Some(found))) if !found.complete => true,
+            (Bodies::Heads | Bodies::Always, summary) => {
                 let summary = summary.flatten();
                 self.items.iter().any(|item| match item {
                     FetchItem::Section { section, .. }
@@ -151,7 +163,7 @@ impl Wanted {
 
     fn messages_per_chunk(&self) -> usize {
         match (self.bodies, self.summaries) {
-            (Bodies::Always, _) => BODIES_PER_READ_MAX,
+            (Bodies::Heads | Bodies::Always, _) => BODIES_PER_READ_MAX,
             (_, true) => SUMMARIES_PER_READ_MAX,
             _ => ROWS_PER_TRIP_MAX,
         }
@@ -226,12 +238,13 @@ impl<K: Ask> Imap<K> {
         let mut ahead = Ahead::new(targets);
         let mut troubles = Troubles::default();
         let wanted = Arc::new(wanted);
-        let mut next = self.load(reading, &wanted, &mut ahead).await;
+        let mut loads = Loads::default();
+        let mut next = self.load(reading, &wanted, &mut ahead, &mut loads).await;
         loop {
             // until no message is left
             let chunk = match next {
-                Ok(chunk) if chunk.messages.is_empty() => break,
-                Ok(chunk) => chunk,
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
                 Err(failure) => return Ok(Err(failure)),
             };
             let sent;
@@ -244,7 +257,7 @@ impl<K: Ask> Imap<K> {
                     (&mut *out, &mut *connection),
                     &mut troubles
                 ),
-                self.load(reading, &wanted, &mut ahead),
+                self.load(reading, &wanted, &mut ahead, &mut loads),
             );
             sent?;
             // A client that reads slowly does not read on when its right is gone; `tell` closes the mailbox then.
@@ -276,73 +289,6 @@ impl<K: Ask> Imap<K> {
             mailboxes.resync(id, modseq, &within, vanished).await
         });
         Ok(happened.await??)
-    }
-
-    /// Reads what `wanted` needs of the next messages.
-    async fn load(
-        &self,
-        reading: Reading,
-        wanted: &Wanted,
-        ahead: &mut Ahead,
-    ) -> Result<Chunk, Failure> {
-        let (owner, sending) = (&self.owner, &self.memory.sending);
-        let mut scale = Scale::FULL;
-        let messages = ahead.take(owner, sending, reading, wanted, scale);
-        let mut chunk = Chunk {
-            messages: messages.await?,
-            ..Chunk::default()
-        };
-        let bytes = chunk.cost(scale, wanted);
-        chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
-        if chunk.charge.is_some() {
-            ahead.taken_over();
-        } else {
-            scale = Scale::LEAST;
-            ahead.put_back(std::mem::take(&mut chunk.messages));
-            let messages = ahead.take(owner, sending, reading, wanted, scale);
-            chunk.messages = messages.await?;
-        }
-        if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
-            return Ok(chunk);
-        }
-        let (summaries_wanted, bodies_at_once) =
-            (wanted.summaries, wanted.bodies == Bodies::Always);
-        let refs = |chosen: &dyn Fn(&Message) -> bool| -> Vec<BodyRef> {
-            let messages = chunk.messages.iter().map(|(_, message)| message);
-            let chosen = messages.filter(|message| chosen(message));
-            chosen.map(|message| message.body.clone()).collect()
-        };
-        let all = refs(&|_| summaries_wanted);
-        let held = refs(&|message| bodies_at_once && scale.held_bytes(message) > 0);
-        let (summaries, bodies) = self
-            .owner
-            .ask(move |mailboxes| async move {
-                let summaries = async {
-                    match summaries_wanted {
-                        true => mailboxes.summaries(&all).await,
-                        false => Vec::new(),
-                    }
-                };
-                let bodies = async {
-                    match bodies_at_once {
-                        true => mailboxes.bodies(&held).await,
-                        false => Vec::new(),
-                    }
-                };
-                tokio::join!(summaries, bodies)
-            })
-            .await?;
-        self.count_bodies(bodies.len());
-        chunk.summaries = summaries;
-        if bodies_at_once {
-            let mut bodies = bodies.into_iter();
-            let body_of = |(_, message): &(u32, Message)| match scale.held_bytes(message) {
-                0 => None,
-                _ => bodies.next(),
-            };
-            chunk.bodies = chunk.messages.iter().map(body_of).collect();
-        }
-        Ok(chunk)
     }
 
     fn count_bodies(&self, count: usize) {

@@ -35,6 +35,9 @@ pub const DECODED_LINE_BYTES_MAX: usize = 16 * 1_024;
 /// Bodies read ahead at once by a FETCH: by count, and by size (one message at least).
 pub const BODIES_PER_READ_MAX: usize = 64;
 pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
+/// Chunks of a FETCH that are asked for at once, beside the one that is sent; each is paid for from the account's share, and where that has no room
+/// there is one.
+pub const LOADS_AT_ONCE: usize = 2;
 /// Summaries read ahead at once: some 500 bytes each.
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
 /// And bytes of them in a SEARCH, one at least: it holds the chunk that is looked through and the next.

@@ -205,6 +205,7 @@ pub fn run_with<F: Future<Output = ()>>(
         let settings = store::Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: 1,
+            lead: mail::header::bytes,
         };
         let opened = Store::open(io.clone(), opened.expect("a volume"), settings).await;
         let (store, replay) = opened.expect("a store");

@@ -130,6 +130,7 @@ impl Disks {
         let settings = store::Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: 1,
+            lead: mail::header::bytes,
         };
         let opened = Store::open(io.clone(), opened.await.expect("a volume"), settings).await;
         let (store, replay) = opened.expect("a store");

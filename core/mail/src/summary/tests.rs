@@ -387,6 +387,7 @@ proptest! {
         let summary = Summary::of(&raw);
         let encoded = summary.encode();
         prop_assert_eq!(Summary::decode(&encoded), Ok(summary.clone()));
+        prop_assert_eq!(crate::header::bytes(&raw), summary.root.body_begin as usize);
         summary.envelope();
         let _ = Summary::decode(&raw);
     }
@@ -402,6 +403,7 @@ proptest! {
         let summary = Summary::of(raw.as_bytes());
         let encoded = summary.encode();
         prop_assert_eq!(Summary::decode(&encoded), Ok(summary.clone()));
+        prop_assert_eq!(crate::header::bytes(raw.as_bytes()), summary.root.body_begin as usize);
         summary.envelope();
         crate::text::any_text(raw.as_bytes(), crate::text::Scope::Text, &mut |_, _| false);
     }

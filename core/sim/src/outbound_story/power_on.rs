@@ -146,6 +146,7 @@ pub async fn open(machine: &Machine, io: &Io, checkpoint_us: u64) -> Result<Outg
     let settings = store::Settings {
         projection_cache_bytes: 1 << 20,
         compression_level: 1,
+        lead: mail::header::bytes,
     };
     let opened = Store::open(io.clone(), volume, settings).await;
     let (store, replay) = opened.map_err(|fault| format!("store: {fault}"))?;

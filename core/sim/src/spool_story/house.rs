@@ -240,6 +240,7 @@ async fn open(
     let settings = store::Settings {
         projection_cache_bytes: 1 << 20,
         compression_level: 1,
+        lead: mail::header::bytes,
     };
     let opened = Store::open(io, volume, settings).await;
     opened.map_err(|fault| format!("store: {fault}"))

@@ -89,6 +89,7 @@ impl Rig {
         Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: self.compression_level,
+            lead: crate::no_lead,
         }
     }
 

@@ -41,8 +41,8 @@ impl Scale {
             false => 0,
         };
         let body = match wanted.bodies {
-            Bodies::Always => self.held_bytes(message),
-            _ => 0,
+            Bodies::Heads | Bodies::Always => self.held_bytes(message),
+            Bodies::Never | Bodies::Sometimes => 0,
         };
         size_of::<u32>() + message.memory_bytes() + summary + body
     }

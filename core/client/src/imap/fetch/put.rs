@@ -12,7 +12,7 @@ use super::super::fault::Failure;
 use super::super::limits::LINE_BYTES_FREE;
 use super::line::{self, FetchLine, Read};
 use super::stream::Source;
-use super::{Bodies, Chunk, Wanted};
+use super::{Chunk, Wanted};
 use crate::pieces::Reading;
 
 impl<K: Ask> Imap<K> {
@@ -82,7 +82,7 @@ impl<K: Ask> Imap<K> {
 
     /// A leg that came back may have repaired it: all of it is read before anything is announced.
     fn is_doubted(&self, message: &Message, wanted: &Wanted) -> bool {
-        wanted.bodies == Bodies::Always && self.damaged.knows(message)
+        wanted.bodies.are_read() && self.damaged.knows(message)
     }
 
     /// As `put_line`, having read all of the message.
