@@ -3,9 +3,10 @@
 use runtime::Budget;
 
 use crate::limits::{
-    COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, READING_SHARE, READING_SHARE_BYTES_MIN,
-    SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
+    COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, ORDERS_SHARE, ORDERS_SHARE_OF_ACCOUNT,
+    READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
 };
+use crate::orders::Orders;
 
 /// Bytes of messages in memory, over all cores and services, POP3's too. All have shares.
 #[derive(Clone)]
@@ -18,12 +19,17 @@ pub struct Memory {
     pub receiving: Budget,
     /// What compressed connections keep of their clients' streams: a part of what `sending` was given.
     pub compressing: Budget,
+    /// What SORT and THREAD keep for the next one: a part of what `reading` was given.
+    pub orders: Orders,
 }
 
 impl Memory {
     /// With the shares of `limits`; `receiving` is the receivers'.
     pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
         let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let beside = reading_bytes.saturating_sub(READING_SHARE_BYTES_MIN);
+        let orders_bytes = beside.min(reading_bytes / ORDERS_SHARE);
+        let reading_bytes = reading_bytes - orders_bytes;
         let compressing_bytes = sending_bytes / COMPRESSING_SHARE;
         let compressing_share = compressing_bytes / COMPRESSING_SHARE_OF_ACCOUNT;
         let sending_bytes = sending_bytes - compressing_bytes;
@@ -33,6 +39,7 @@ impl Memory {
             sending: Budget::with_shares(sending_bytes, sending_share),
             receiving,
             compressing: Budget::with_shares(compressing_bytes, compressing_share),
+            orders: Orders::new(orders_bytes, orders_bytes / ORDERS_SHARE_OF_ACCOUNT),
         }
     }
 }

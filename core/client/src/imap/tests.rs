@@ -31,6 +31,7 @@ fn start_with(
             sending: Budget::new(1 << 20),
             receiving,
             compressing: Budget::new(1 << 20),
+            orders: crate::orders::Orders::new(0, 0),
         };
         let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {

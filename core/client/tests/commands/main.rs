@@ -12,6 +12,7 @@ mod expunge;
 mod fetch;
 mod hide;
 mod idle;
+mod kept;
 mod list;
 mod lists;
 mod login;

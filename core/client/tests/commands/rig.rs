@@ -142,6 +142,8 @@ pub struct Rig {
     pub busy: Rc<Cell<bool>>,
     /// How often something was asked beside the mailboxes: trips by the owner's lane.
     pub asked: Rc<Cell<u64>>,
+    /// What IMAP's sessions share.
+    pub memory: Memory,
     imap: Rc<Imap<Here>>,
     /// As `imap`, and reports on every step of a command that takes long.
     eager: Rc<Imap<Here>>,
@@ -222,7 +224,7 @@ pub fn run_with<F: Future<Output = ()>>(
             busy: busy.clone(),
             asked: asked.clone(),
         };
-        let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
+        let memory = Memory::new(80 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
         let failed = Arc::new(Mutex::new(Vec::new()));
         let reported = failed.clone();
@@ -248,6 +250,7 @@ pub fn run_with<F: Future<Output = ()>>(
             outgoing,
             busy,
             asked,
+            memory: memory.clone(),
             submitter: Rc::new(
                 Submitter::on(
                     host.clone(),
