@@ -67,7 +67,7 @@ pub struct Threader {
 }
 
 /// Of a node: itself, its place by the number of its id, and its links in the forest.
-const NODE_BYTES: usize = 2 * size_of::<Node>() + 8 * size_of::<u32>();
+const NODE_BYTES: usize = 2 * size_of::<Node>() + 7 * size_of::<u32>();
 /// Of a text, be it an id or a subject: its entry in the table (half of it may be empty, and it is there twice while it grows), its node, and
 /// its tree by subject.
 const TEXT_BYTES: usize = 3 * links::ENTRY_BYTES + NODE_BYTES + size_of::<u32>();
