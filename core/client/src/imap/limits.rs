@@ -79,9 +79,9 @@ const _: () = assert!(2 * SUMMARY_BYTES_PER_READ_MAX <= WINDOW_BYTES);
 pub const SORT_UNPAID_BYTES_MAX: usize = 64 * 1_024;
 /// So much of a header is looked at; a field behind it does not count.
 pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
-/// What new messages in what SORT and THREAD keep may take while they are put into it, as often as what is put together: both, what becomes of
-/// them, and the places of each message and key in it.
-pub const ORDERS_MERGING_TIMES: usize = 3;
+/// While new messages are put into what SORT and THREAD keep, it takes so many times what is put together: what becomes of both, the places of their
+/// messages and keys in it, and the same again without messages that could not be read.
+pub const ORDERS_MERGING_TIMES: usize = 4;
 /// What is kept may have so many messages too many, a quarter of those there are, before those that are gone are taken out.
 pub const ORDERS_STALE_SHARE: usize = 4;
 /// RFC 9585 §4: a client is notified of a long SEARCH, SORT or THREAD this often.

@@ -131,6 +131,31 @@ fn a_mailbox_that_is_deleted_gives_its_memory_back_and_never_returns() {
     });
 }
 
+/// A quarter of what is kept here is as much as the command may hold, so it goes without, and reads everything again.
+#[test]
+fn a_command_that_cannot_add_to_what_is_kept_goes_without() {
+    run(|rig| async move {
+        let count = 2_600;
+        let long = "x".repeat(600);
+        for number in 1..=count {
+            let raw = format!("Subject: {number:04} {long}\r\n\r\nx\r\n");
+            rig.deliver(&raw).await;
+        }
+        let asking = "SORT RETURN (MIN MAX COUNT) (SUBJECT) UTF-8 ALL";
+        rig.selected().await.ok(asking).await;
+        rig.deliver("Subject: 0\r\n\r\nbody\r\n").await;
+        let before = asked(&rig);
+        let lines = rig.eager().await.ok(asking).await;
+        let line = "* ESEARCH (TAG \"t\") MIN 2601 MAX 2600 COUNT 2601";
+        assert_eq!(lines.last().map(String::as_str), Some(line));
+        assert_eq!(asked(&rig) - before, 1 + 2_601);
+        // With more memory what was found out meanwhile is used.
+        let before = asked(&rig);
+        assert_eq!(rig.selected().await.ok(asking).await, [line]);
+        assert_eq!(asked(&rig), before);
+    });
+}
+
 /// Numbers that look like chance, the same each time.
 struct Chance(u64);
 

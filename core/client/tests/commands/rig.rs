@@ -145,7 +145,7 @@ pub struct Rig {
     /// What IMAP's sessions share.
     pub memory: Memory,
     imap: Rc<Imap<Here>>,
-    /// As `imap`, and reports on every step of a command that takes long.
+    /// As `imap`, with little memory to read and sort in; it reports on every step of a command that takes long.
     eager: Rc<Imap<Here>>,
     pop3: Rc<Pop3<Here>>,
     /// As `pop3`, with next to no memory for what waits for clients.
@@ -225,6 +225,10 @@ pub fn run_with<F: Future<Output = ()>>(
             asked: asked.clone(),
         };
         let memory = Memory::new(80 << 20, 64 << 20, Budget::new(1 << 20));
+        let narrow = Memory {
+            reading: Budget::new(5 << 20),
+            ..memory.clone()
+        };
         let host = SessionHost::on(io.host.clone());
         let failed = Arc::new(Mutex::new(Vec::new()));
         let reported = failed.clone();
@@ -280,7 +284,7 @@ pub fn run_with<F: Future<Output = ()>>(
                 logins.clone(),
             )),
             eager: Rc::new(
-                Imap::on(host.clone(), here.clone(), memory.clone(), logins.clone())
+                Imap::on(host.clone(), here.clone(), narrow, logins.clone())
                     .reporting_progress(Duration::ZERO),
             ),
             imap: Rc::new(Imap::on(host, here, memory, logins)),

@@ -228,12 +228,6 @@ impl Ranked {
         }
     }
 
-    /// What `merged` holds at most, its answer included.
-    pub fn merging_bytes(old: &Ranked, fresh_bytes: usize) -> usize {
-        // Twelve bytes of each row beside those eight that a message has here, and four of each key.
-        3 * (old.memory_bytes() + fresh_bytes)
-    }
-
     /// The same without the messages `uids`, which ascend.
     pub fn without(&self, uids: &[u32]) -> Ranked {
         let none = Ranked {

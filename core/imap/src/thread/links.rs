@@ -243,11 +243,6 @@ impl Links {
         self.gone = 0;
     }
 
-    /// What `merged` holds at most, its answer included.
-    pub fn merging_bytes(old: &Links, fresh_bytes: usize) -> usize {
-        3 * (old.memory_bytes() + fresh_bytes)
-    }
-
     /// The same without the messages `uids`, which ascend.
     pub fn without(&self, uids: &[u32]) -> Links {
         let left = self.uids.iter().copied();

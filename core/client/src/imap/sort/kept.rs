@@ -288,7 +288,7 @@ mod tests {
             assert!(!has_room || gathered.charge.bytes() > gathered.bytes());
             has_room
         };
-        assert!(room(4 * old_bytes, true));
+        assert!(room(5 * old_bytes, true));
         assert!(!room(2 * old_bytes, true));
         assert!(room(2 * old_bytes, false), "without it there is less to do");
     }
