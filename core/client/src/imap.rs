@@ -512,7 +512,12 @@ impl<K: Ask> Imap<K> {
             match selected.tell(&self.owner, expunges, &mut client.out).await {
                 Ok(Told::All) => return Ok(Ok(())),
                 Ok(Told::Part) => flush(&mut client.out, connection).await?,
-                Err(gone) => return Ok(Err(gone)),
+                Err(gone) => {
+                    if matches!(gone, Gone::Deleted) {
+                        self.memory.orders.forget(selected.id);
+                    }
+                    return Ok(Err(gone));
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod login;
 pub mod managesieve;
 mod memory;
+mod orders;
 mod pieces;
 pub mod pop3;
 pub mod relay;

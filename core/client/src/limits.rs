@@ -24,6 +24,14 @@ pub const NOTIFYING_SHARE_OF_ACCOUNT: usize = 4;
 /// And of what we work on: a quarter, and at least the largest message there can be.
 pub const READING_SHARE: usize = 4;
 pub const READING_SHARE_BYTES_MIN: usize = store::limits::BODY_BYTES_MAX;
+/// Of what we work on a quarter is for what SORT and THREAD keep for the next one, as far as the largest message has room beside it; an account has at most
+/// half of that, so that it never makes all others' go.
+pub const ORDERS_SHARE: usize = 4;
+pub const ORDERS_SHARE_OF_ACCOUNT: usize = 2;
+/// What keeping one of them takes beside what it is: its entry in three tables.
+pub const ORDER_ENTRY_BYTES: usize = 512;
+/// Of so many entries one looks whether they may be forgotten, and so many are forgotten for a new one.
+pub const ORDER_LOOKS_MAX: usize = 64;
 /// In the middle of a literal a full lane is asked again so often, a minute in all.
 pub const ASK_AGAIN_MAX: usize = 1_200;
 pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);

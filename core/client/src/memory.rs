@@ -4,8 +4,10 @@ use runtime::Budget;
 
 use crate::limits::{
     COMPRESSING_SHARE, COMPRESSING_SHARE_OF_ACCOUNT, NOTIFYING_SHARE, NOTIFYING_SHARE_OF_ACCOUNT,
-    READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
+    ORDERS_SHARE, ORDERS_SHARE_OF_ACCOUNT, READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE,
+    SENDING_SHARE_BYTES_MIN,
 };
+use crate::orders::Orders;
 
 /// Bytes of messages in memory, over all cores and services, POP3's too. All have shares.
 #[derive(Clone)]
@@ -20,12 +22,17 @@ pub struct Memory {
     pub compressing: Budget,
     /// What is kept for clients that asked to be notified: the same.
     pub notifying: Budget,
+    /// What SORT and THREAD keep for the next one: a part of what `reading` was given.
+    pub orders: Orders,
 }
 
 impl Memory {
     /// With the shares of `limits`; `receiving` is the receivers'.
     pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
         let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let beside = reading_bytes.saturating_sub(READING_SHARE_BYTES_MIN);
+        let orders_bytes = beside.min(reading_bytes / ORDERS_SHARE);
+        let reading_bytes = reading_bytes - orders_bytes;
         let compressing_bytes = sending_bytes / COMPRESSING_SHARE;
         let compressing_share = compressing_bytes / COMPRESSING_SHARE_OF_ACCOUNT;
         let notifying_bytes = sending_bytes / NOTIFYING_SHARE;
@@ -38,6 +45,7 @@ impl Memory {
             receiving,
             compressing: Budget::with_shares(compressing_bytes, compressing_share),
             notifying: Budget::with_shares(notifying_bytes, notifying_share),
+            orders: Orders::new(orders_bytes, orders_bytes / ORDERS_SHARE_OF_ACCOUNT),
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod session;
 pub mod sort;
 pub mod subject;
 pub mod thread;
+mod uids;
 pub mod utf7;
 
 pub use command::{Body, Command};

@@ -1,19 +1,24 @@
 //! SORT (RFC 5256 §3, RFC 5957): what messages are compared by, kept in columns, and the order that follows.
 //!
+//! `ranked` has what may be kept from one SORT to the next.
+//!
 //! What must hold: `memory_bytes` is never less than what is held, whatever the headers say. A `Sorter` may go to another thread between
 //! two messages.
+
+pub mod ranked;
 
 use std::cmp::Ordering;
 
 use mail::InternalDate;
-use mail::summary::{AddressList, EnvelopeFields};
+use mail::header;
+use mail::summary::AddressList;
 use mail::text::{casemap, date_seconds, decoded_value};
 
 use crate::limits::SORT_KEY_BYTES_MAX;
 use crate::subject::base_subject;
 
 /// What can be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SortField {
     /// INTERNALDATE.
     Arrival,
@@ -140,23 +145,25 @@ impl Sorter {
 
     /// The next message. `header` holds at least the fields of an ENVELOPE; it may be empty where `needs_header` says no.
     pub fn add(&mut self, internal_date: InternalDate, size_bytes: u32, header: &[u8]) {
-        let envelope = EnvelopeFields::of(header);
+        let list = |name| AddressList::of_field(header, name);
         for (field, column) in &mut self.columns {
             match column {
                 Column::Numbers(numbers) => numbers.push(match field {
                     SortField::Size => i64::from(size_bytes),
-                    SortField::Date => sent(&envelope, internal_date),
+                    SortField::Date => {
+                        sent(header::value(header, "Date").as_deref(), internal_date)
+                    }
                     _ => internal_date.unix_seconds,
                 }),
                 Column::Texts(texts) => texts.push(|room| match field {
-                    SortField::Cc => put_mailbox(&envelope.cc, room),
-                    SortField::From => put_mailbox(&envelope.from, room),
-                    SortField::To => put_mailbox(&envelope.to, room),
-                    SortField::DisplayFrom => put_displayed(&envelope.from, room),
-                    SortField::DisplayTo => put_displayed(&envelope.to, room),
+                    SortField::Cc => put_mailbox(&list("Cc"), room),
+                    SortField::From => put_mailbox(&list("From"), room),
+                    SortField::To => put_mailbox(&list("To"), room),
+                    SortField::DisplayFrom => put_displayed(&list("From"), room),
+                    SortField::DisplayTo => put_displayed(&list("To"), room),
                     _ => {
-                        let subject = envelope.subject.as_deref().unwrap_or_default();
-                        casemap(&base_subject(&decoded_value(subject)).text, room);
+                        let subject = header::value(header, "Subject").unwrap_or_default();
+                        casemap(&base_subject(&decoded_value(&subject)).text, room);
                     }
                 }),
             }
@@ -231,9 +238,9 @@ impl Texts {
     }
 }
 
-/// RFC 5256 §2.2: when the message was sent, in seconds since 1970-01-01.
-pub(crate) fn sent(envelope: &EnvelopeFields<'_>, internal_date: InternalDate) -> i64 {
-    let date = envelope.date.as_deref().and_then(date_seconds);
+/// RFC 5256 §2.2: when the message with this Date field was sent, in seconds since 1970-01-01.
+pub(crate) fn sent(date: Option<&[u8]>, internal_date: InternalDate) -> i64 {
+    let date = date.and_then(date_seconds);
     date.unwrap_or(internal_date.unix_seconds)
 }
 

@@ -1,26 +1,27 @@
 //! THREAD (RFC 5256 §3): messages as trees, by subject or by the References field.
 //!
+//! `links` has what may be kept from one THREAD to the next.
+//!
 //! What must hold: nothing here recurses, for a discussion of a hundred thousand messages is one chain; the work for one message is in
 //! proportion to its header; `memory_bytes` is never less than what is held. A `Threader` may go to another thread between two messages.
 
 mod forest;
 mod ids;
-
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+pub mod links;
+mod nodes;
 
 use mail::InternalDate;
-use mail::header;
-use mail::summary::EnvelopeFields;
+use mail::header::{self, Text};
 use mail::text::{casemap, decoded_value};
 
-use crate::limits::{REFERENCES_MAX, THREAD_STEPS_MIN, THREAD_STEPS_PER_NODE};
+use crate::limits::REFERENCES_MAX;
 use crate::sort::sent;
 use crate::subject::base_subject;
 
 use forest::Forest;
 use ids::{first_id, ids};
+use links::{Links, Row};
+use nodes::{Node, Nodes};
 
 /// How THREAD finds out what belongs together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,206 +46,155 @@ impl ThreadAlgorithm {
     }
 }
 
-/// A text as two hashes with keys of this process. Ids and subjects are only ever compared for equality.
-type Print = (u64, u64);
-
-/// A message, or none: what only others refer to.
+/// A message, a node or a text, or none: what only others refer to.
 const NONE: u32 = u32::MAX;
 
-/// What is kept of a message.
+/// What is known of a message, by the place in the order of adding.
 struct Kept {
     /// When it was sent.
     date: i64,
-    /// Of the base subject; `None`: it is empty.
-    subject: Option<Print>,
+    /// The number of its base subject; `NONE`: that is empty.
+    subject: u32,
     is_reply: bool,
-}
-
-/// A message, or an id that others refer to.
-#[derive(Clone, Copy)]
-struct Node {
-    /// The node above it.
-    parent: u32,
-    /// Its message, by the place in the order of adding.
-    message: u32,
-    /// Leads to the name of the set of nodes that it was ever linked with: nodes of two sets are in two trees.
-    set: u32,
 }
 
 /// Gathers what links messages, then puts the trees together.
 pub struct Threader {
     algorithm: ThreadAlgorithm,
-    messages: Vec<Kept>,
-    nodes: Vec<Node>,
-    by_id: HashMap<Print, u32>,
-    hashers: [RandomState; 2],
-    /// How often a step up was made to find loops.
-    steps: u64,
+    links: Links,
     /// For mapped subjects.
     room: Vec<u8>,
 }
 
-/// What a table of prints takes for each entry: half of it may be empty, and it is there twice while it grows.
-const ENTRY_BYTES: usize = 3 * (size_of::<(Option<Print>, u32)>() + 1);
-/// Of a node: itself, its entry in `by_id`, and its links in the forest.
-const NODE_BYTES: usize = 2 * size_of::<Node>() + ENTRY_BYTES + 5 * size_of::<u32>();
-/// Of a message: what is kept of it (twice while the list grows), its place in the order by date, its entry among the subjects, and its number
+/// Of a node: itself, its place by the number of its id, and its links in the forest.
+const NODE_BYTES: usize = 2 * size_of::<Node>() + 7 * size_of::<u32>();
+/// Of a text, be it an id or a subject: its entry in the table (half of it may be empty, and it is there twice while it grows), its node, and
+/// its tree by subject.
+const TEXT_BYTES: usize = 3 * links::ENTRY_BYTES + NODE_BYTES + size_of::<u32>();
+/// Of a message: what is known of it (twice while the list grows), its place in the order by date, the node of one without an id, and its number
 /// in the answer with brackets.
-const MESSAGE_BYTES: usize = 2 * size_of::<Kept>() + 4 * size_of::<u32>() + ENTRY_BYTES + 32;
+const MESSAGE_BYTES: usize =
+    2 * size_of::<Row>() + size_of::<Kept>() + 5 * size_of::<u32>() + NODE_BYTES + 32;
+
+/// The fields that count here.
+const FIELDS: [&str; 5] = ["Date", "Subject", "Message-ID", "In-Reply-To", "References"];
 
 impl Threader {
     pub fn new(algorithm: ThreadAlgorithm) -> Threader {
         Threader {
             algorithm,
-            messages: Vec::new(),
-            nodes: Vec::new(),
-            by_id: HashMap::new(),
-            hashers: [RandomState::new(), RandomState::new()],
-            steps: 0,
+            links: Links::default(),
             room: Vec::new(),
         }
     }
 
     /// The next message, in the order of message numbers. `header` holds at least Date, Subject, Message-ID, In-Reply-To and References.
     pub fn add(&mut self, internal_date: InternalDate, header: &[u8]) {
-        let envelope = EnvelopeFields::of(header);
-        let subject = envelope.subject.as_deref().unwrap_or_default();
-        let subject = decoded_value(subject);
+        let [date, subject, id, reply_to, references] = values(header);
+        let subject = subject.unwrap_or_default();
+        let subject = decoded_value(&subject);
         let base = base_subject(&subject);
         self.room.clear();
         casemap(&base.text, &mut self.room);
-        let print = (!self.room.is_empty()).then(|| self.print(&self.room));
-        self.messages.push(Kept {
-            date: sent(&envelope, internal_date),
-            subject: print,
-            is_reply: base.is_reply,
-        });
-        if self.algorithm == ThreadAlgorithm::References {
-            self.link(&envelope, header);
+        let links = &mut self.links;
+        let subject = match self.room.is_empty() {
+            true => NONE,
+            false => links.number(&self.room),
+        };
+        let own = id.as_deref().and_then(first_id);
+        let own = own.map_or(NONE, |id| links.number(&id));
+        let references = references.as_deref().unwrap_or_default();
+        let count = ids(references).count();
+        for id in ids(references).skip(count.saturating_sub(REFERENCES_MAX)) {
+            links.refer(&id);
         }
+        if count == 0 {
+            let reply_to = reply_to.as_deref().and_then(first_id);
+            if let Some(id) = reply_to {
+                links.refer(&id);
+            }
+        }
+        links.push(
+            sent(date.as_deref(), internal_date),
+            (subject, base.is_reply),
+            own,
+        );
     }
 
     /// What it holds, and what `trees` adds to that.
     pub fn memory_bytes(&self) -> usize {
-        self.messages.len() * MESSAGE_BYTES + self.nodes.len() * NODE_BYTES
+        self.links.len() * MESSAGE_BYTES
+            + self.links.texts() * TEXT_BYTES
+            + 2 * self.links.references() * size_of::<u32>()
     }
 
     /// The list of threads as THREAD answers it, `(2)(3 6 (4 23)(44 7 96))`; `number` gives each message, by its place, its number or UID.
     pub fn trees(self, number: impl Fn(u32) -> u32) -> Vec<u8> {
-        let Threader {
-            algorithm,
-            messages,
-            mut nodes,
-            ..
-        } = self;
-        let forest = match algorithm {
-            ThreadAlgorithm::OrderedSubject => Forest::by_subject(&messages),
-            ThreadAlgorithm::References => Forest::by_references(&messages, &mut nodes),
-        };
-        forest.written(number)
+        let all = 0..self.links.len() as u32;
+        trees(&self.links, self.algorithm, all, number)
     }
 
-    /// Step 1 of REFERENCES.
-    fn link(&mut self, envelope: &EnvelopeFields<'_>, header: &[u8]) {
-        let message = self.messages.len() as u32 - 1;
-        let own = envelope.message_id.as_deref().and_then(first_id);
-        let node = match own.map(|id| self.node_of(&id)) {
-            Some(node) if self.nodes[node as usize].message == NONE => node,
-            // Without an id of its own, or with one that an earlier message has.
-            _ => self.new_node(),
-        };
-        self.nodes[node as usize].message = message;
-        let references = header::value(header, "References");
-        let references = references.as_deref().unwrap_or_default();
-        let count = ids(references).count();
-        let mut last = None;
-        for id in ids(references).skip(count.saturating_sub(REFERENCES_MAX)) {
-            let next = self.node_of(&id);
-            if let Some(last) = last
-                && self.nodes[next as usize].parent == NONE
-            {
-                self.set_parent(next, last);
-            }
-            last = Some(next);
-        }
-        if last.is_none() {
-            let reply_to = envelope.in_reply_to.as_deref().and_then(first_id);
-            last = reply_to.map(|id| self.node_of(&id));
-        }
-        // The message itself is the better witness: what others said of its parent counts no more.
-        self.nodes[node as usize].parent = NONE;
-        if let Some(parent) = last {
-            self.set_parent(node, parent);
-        }
+    /// What was added; `uids` are those of the messages, in the order of adding, and ascend.
+    pub fn links(self, uids: Vec<u32>) -> Links {
+        self.links.of(uids)
     }
+}
 
-    /// The node of an id, made where there is none.
-    fn node_of(&mut self, id: &[u8]) -> u32 {
-        let print = self.print(id);
-        if let Some(&node) = self.by_id.get(&print) {
-            return node;
-        }
-        let node = self.new_node();
-        self.by_id.insert(print, node);
-        node
-    }
-
-    fn new_node(&mut self) -> u32 {
-        let node = self.nodes.len() as u32;
-        self.nodes.push(Node {
-            parent: NONE,
-            message: NONE,
-            set: node,
-        });
-        node
-    }
-
-    /// Links `child`, which has no parent, below `parent`, except where a loop would follow.
-    fn set_parent(&mut self, child: u32, parent: u32) {
-        if child == parent {
-            return;
-        }
-        let (one, other) = (self.set_of(child), self.set_of(parent));
-        // In two trees there is nothing to look for, and that is nearly always so.
-        if one == other && self.is_above(child, parent) {
-            return;
-        }
-        self.nodes[child as usize].parent = parent;
-        self.nodes[one as usize].set = other;
-    }
-
-    /// Whether `node` is found on the way up from `from`; also answered yes when too many steps were made.
-    fn is_above(&mut self, node: u32, from: u32) -> bool {
-        let steps_max = THREAD_STEPS_MIN + THREAD_STEPS_PER_NODE * self.nodes.len() as u64;
-        let mut here = from;
-        while here != NONE {
-            if here == node || self.steps >= steps_max {
-                return true;
-            }
-            self.steps += 1;
-            here = self.nodes[here as usize].parent;
-        }
-        false
-    }
-
-    /// The name of the set that a node is in; the way to it becomes shorter.
-    fn set_of(&mut self, mut node: u32) -> u32 {
-        loop {
-            // until a node that names its own set
-            let above = self.nodes[node as usize].set;
-            if above == node {
-                return node;
-            }
-            let next = self.nodes[above as usize].set;
-            self.nodes[node as usize].set = next;
-            node = next;
+/// The first of each of `FIELDS`, unfolded.
+fn values(header: &[u8]) -> [Option<Text<'_>>; FIELDS.len()] {
+    let mut values = [const { None }; FIELDS.len()];
+    for field in header::fields(header) {
+        let is_named = |name: &&str| field.name.eq_ignore_ascii_case(name.as_bytes());
+        if let Some(at) = FIELDS.iter().position(is_named)
+            && values[at].is_none()
+        {
+            values[at] = Some(header::unfold(field.value));
         }
     }
+    values
+}
 
-    fn print(&self, bytes: &[u8]) -> Print {
-        let [one, other] = &self.hashers;
-        (one.hash_one(bytes), other.hash_one(bytes))
+/// The trees of the messages in `rows`, which ascend; `number` is asked with their places among these.
+fn trees(
+    links: &Links,
+    algorithm: ThreadAlgorithm,
+    rows: impl Iterator<Item = u32>,
+    number: impl Fn(u32) -> u32,
+) -> Vec<u8> {
+    let rows: Vec<u32> = rows.collect();
+    let kept = |&row: &u32| links.row(row).kept();
+    let messages: Vec<Kept> = rows.iter().map(kept).collect();
+    let forest = match algorithm {
+        ThreadAlgorithm::OrderedSubject => Forest::by_subject(&messages, links.texts()),
+        ThreadAlgorithm::References => {
+            let mut nodes = linked(links, &rows).all;
+            Forest::by_references(&messages, &mut nodes, links.texts())
+        }
+    };
+    forest.written(number)
+}
+
+/// Step 1 of REFERENCES.
+fn linked(links: &Links, rows: &[u32]) -> Nodes {
+    let mut nodes = Nodes::default();
+    let mut of_text = vec![NONE; links.texts()];
+    let mut node_of = |nodes: &mut Nodes, text: u32| {
+        let node = &mut of_text[text as usize];
+        if *node == NONE {
+            *node = nodes.new_node();
+        }
+        *node
+    };
+    let mut chain = Vec::new();
+    for (message, &row) in rows.iter().enumerate() {
+        let own = links.row(row).own;
+        let own = (own != NONE).then(|| node_of(&mut nodes, own));
+        chain.clear();
+        let ids = links.chain(row).iter();
+        chain.extend(ids.map(|&id| node_of(&mut nodes, id)));
+        nodes.link(message as u32, own, &chain);
     }
+    nodes
 }
 
 #[cfg(test)]

@@ -158,6 +158,11 @@ impl<'a> Summary<'a> {
         codec::decode(bytes)
     }
 
+    /// `header` of what `encode` wrote. The parts behind it are not looked at.
+    pub fn header_in(bytes: &[u8]) -> Result<&[u8], SummaryFault> {
+        codec::header_in(bytes)
+    }
+
     /// The fields of an ENVELOPE, taken out of the kept header.
     pub fn envelope(&self) -> EnvelopeFields<'_> {
         EnvelopeFields::of(&self.header)

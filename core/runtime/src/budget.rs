@@ -180,6 +180,12 @@ impl Budget {
         self.shared.bytes_max
     }
 
+    /// What one holder has now.
+    pub fn held_bytes(&self, holder: Holder) -> usize {
+        let state = self.shared.state();
+        state.held.get(&holder).copied().unwrap_or(0)
+    }
+
     /// What one holder may have at a time.
     pub fn share_bytes_max(&self) -> usize {
         self.shared.share_bytes_max
@@ -388,6 +394,8 @@ mod tests {
         assert!(budget.take_for(ALICE, 11).is_none());
         assert!(!held.grow(11));
         assert!(held.grow(10));
+        assert_eq!(budget.held_bytes(ALICE), 40);
+        assert_eq!(budget.held_bytes(BOB), 0);
         let other = budget.take_for(BOB, 40).expect("room for another");
         assert!(
             budget.take_for(Holder(3), 21).is_none(),

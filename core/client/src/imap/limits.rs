@@ -69,19 +69,24 @@ pub const KEYWORDS_SHOWN_MAX: usize = 256;
 /// Messages whose new keywords are shown in one FLAGS line: 64 of them with all different keywords make it 266 KiB.
 pub const ANNOUNCED_TOGETHER_MAX: usize = 64;
 /// What one SORT or THREAD holds of the messages that it compares, at most: as much as the account's share of `memory.read` where that is less. It is
-/// some 100 bytes of each message in SORT, 300 in THREAD. Past it the command is refused.
+/// some 100 bytes of each message in SORT, 450 in THREAD. Past it the command is refused.
 pub const SORT_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 /// What is expected of one message, and paid for before anything is read.
 pub const SORT_BYTES_EXPECTED: usize = 256;
-/// What SORT and THREAD hold beside that: a chunk of summaries, or the beginning of a message whose summary does not say enough.
+/// What SORT and THREAD hold beside that: two chunks of summaries, and the beginning of a message whose summary does not say enough.
 pub const SORT_READ_BYTES: usize = SORT_HEADER_BYTES_MAX + 2 * WINDOW_BYTES;
+// One window is for both chunks, one for a piece of a message.
+const _: () = assert!(2 * SUMMARY_BYTES_PER_READ_MAX <= WINDOW_BYTES);
 /// Octets of headers between two looks at what they became: 13,000 references of five octets each take 2 MB of a THREAD, which is paid for as
 /// what is read; the rest of a chunk could take 30.
 pub const SORT_UNPAID_BYTES_MAX: usize = 64 * 1_024;
 /// So much of a header is looked at; a field behind it does not count.
 pub const SORT_HEADER_BYTES_MAX: usize = mail::limits::WHOLE_HEADER_BYTES_MAX;
-/// Summaries that are read at once for SORT and THREAD: nearly always fewer bytes than `SUMMARIES_PER_READ_MAX` allows.
-pub const SORT_SUMMARY_BYTES_MAX: usize = WINDOW_BYTES;
+/// While new messages are put into what SORT and THREAD keep, it takes so many times what is put together: what becomes of both, the places of their
+/// messages and keys in it, and the same again without messages that could not be read.
+pub const ORDERS_MERGING_TIMES: usize = 4;
+/// What is kept may have so many messages too many, a quarter of those there are, before those that are gone are taken out.
+pub const ORDERS_STALE_SHARE: usize = 4;
 /// RFC 9585 §4: a client is notified of a long SEARCH, SORT or THREAD this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// A client that does not take such a report in this time loses its connection: the command may hold memory that others wait for.

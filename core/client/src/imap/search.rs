@@ -10,7 +10,7 @@ use bytes::Bytes;
 use imap::command::{SearchRequest, SearchResults};
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
 use imap::sequence::joined;
-use mail::{ModSeq, Summary};
+use mail::{ModSeq, Summary, UidValidity};
 use mailbox::{AccountId, MailboxFault, Message};
 use runtime::{Connection, SessionHost};
 use storage::holder;
@@ -36,6 +36,7 @@ pub(super) struct Search {
     key: Arc<SearchKey>,
     numbering: Arc<Numbering>,
     pub messages: Arc<Vec<Message>>,
+    pub validity: UidValidity,
     /// \Recent in this session.
     recent: Option<Arc<Recent>>,
     /// What `$` stands for.
@@ -50,7 +51,7 @@ pub(super) type Place = (u32, usize);
 type Sorted = (Vec<Place>, Vec<Place>);
 
 /// Some messages and their summaries.
-type Read<'o> = (&'o [Place], Vec<Result<Bytes, MailboxFault>>);
+pub(super) type Read<'o> = (&'o [Place], Vec<Result<Bytes, MailboxFault>>);
 
 impl<K: Ask> Imap<K> {
     /// RFC 9051 §6.4.4. The result is sent as it is written; the outer error is the connection's.
@@ -112,6 +113,7 @@ impl<K: Ask> Imap<K> {
             key: Arc::new(key.clone()),
             numbering: Arc::new(selected.numbering.clone()),
             messages: view.messages,
+            validity: view.status.uid_validity,
             recent: selected.recent_shown().cloned().map(Arc::new),
             saved: Arc::new(selected.saved.clone()),
             now: self.host.unix_seconds(),
@@ -133,7 +135,7 @@ impl<K: Ask> Imap<K> {
     }
 
     /// Takes the next of `open` and reads their summaries; `None`: there are no more.
-    async fn summaries_of<'o>(
+    pub(super) async fn summaries_of<'o>(
         &self,
         search: &Search,
         open: &mut &'o [Place],
@@ -399,7 +401,7 @@ pub(super) fn save(
 }
 
 /// Of how many of `open` the summaries are read at once: one at least.
-fn summary_chunk(messages: &[Message], open: &[Place]) -> usize {
+pub(super) fn summary_chunk(messages: &[Message], open: &[Place]) -> usize {
     let mut bytes = 0;
     let fits = |&&(_, index): &&Place| {
         bytes += messages[index].body.summary.bytes as usize;
@@ -474,6 +476,7 @@ mod tests {
             key: Arc::new(key),
             numbering: Arc::new(Numbering::of(messages.iter().map(|message| message.uid.0))),
             messages: Arc::new(messages),
+            validity: UidValidity(1),
             recent: None,
             saved: Arc::default(),
             now: 0,

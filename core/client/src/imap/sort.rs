@@ -1,11 +1,14 @@
 //! SORT and THREAD: what SEARCH finds, put into an order or into trees.
 //!
 //! Summaries are read in chunks, and what counts of each message is taken out of them beside the core; so are the sort and the trees.
-//! Other sessions are served meanwhile.
+//! Other sessions are served meanwhile. What was worked out is kept for the next one (`kept`), which reads new messages only.
 //!
 //! What must hold: all that is held of messages is paid for from the account's share of `Memory::reading`, in one charge that is taken in
 //! turn before anything is read. It may grow, and is refused where it cannot: a command that holds a part of a share never waits for more of it.
 //! It is given back before anything is sent; the answer itself is paid for as what waits for the client.
+
+mod jobs;
+mod kept;
 
 use std::sync::Arc;
 
@@ -23,15 +26,15 @@ use storage::owner::Ask;
 use super::fault::Failure;
 use super::limits::{
     LINE_BYTES_FREE, OUTPUT_BYTES_MAX, ROW_WORK_BYTES, SORT_BYTES_EXPECTED, SORT_BYTES_MAX,
-    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SORT_SUMMARY_BYTES_MAX, SORT_UNPAID_BYTES_MAX,
-    SUMMARIES_PER_READ_MAX,
+    SORT_HEADER_BYTES_MAX, SORT_READ_BYTES, SORT_UNPAID_BYTES_MAX,
 };
 use super::progress::{Progress, Stop, outcome};
 use super::search::results::Results;
-use super::search::{Place, Search, highest, refs, save};
+use super::search::{Place, Read, Search, highest, save};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
 use crate::pieces::{Reader, Reading, Unread};
+use jobs::{Sorting, Threading};
 
 /// Takes what counts out of messages, one after the other.
 trait Gather: Send + 'static {
@@ -63,10 +66,18 @@ impl Gather for Threader {
 struct Gathered<G> {
     of: G,
     charge: Charge,
+    /// UIDs of messages that could not be read: to `of` their headers are empty.
+    unread: Vec<u32>,
     /// It may hold so much.
     bytes_max: usize,
     /// There was no room for all of them: what `of` holds is not whole, and never an answer.
     is_short: bool,
+}
+
+impl<G: Gather> Gathered<G> {
+    fn bytes(&self) -> usize {
+        self.of.memory_bytes() + self.unread.capacity() * size_of::<u32>()
+    }
 }
 
 const TOO_MUCH: Failure = Failure::No(
@@ -119,27 +130,12 @@ impl<K: Ask> Imap<K> {
             search: asked,
         } = request;
         let (search, found) = self.find(account, selected, &asked.key, progress).await?;
-        let needs_header = Sorter::needs_header(criteria);
-        let sorter = |count| Sorter::new(criteria, count);
-        let gathered = self
-            .gather(
-                account,
-                selected,
-                &search,
-                &found,
-                (sorter, needs_header),
-                progress,
-            )
-            .await?;
-        let bytes = gathered.of.memory_bytes() + found.len() * ROW_WORK_BYTES;
-        // The charge goes back once the keys did.
-        let sort = move || {
-            let Gathered { of, charge, .. } = gathered;
-            let order = of.order();
-            drop((of, charge));
-            order
+        let job = Sorting {
+            criteria: criteria.as_slice().into(),
         };
-        let order = self.host.work(bytes, sort).await;
+        let order = self
+            .work_out(account, selected, (&search, &found), job, progress)
+            .await?;
         let found: Vec<Place> = order
             .into_iter()
             .map(|place| found[place as usize])
@@ -201,30 +197,18 @@ impl<K: Ask> Imap<K> {
         progress: &mut Progress<'_, impl Connection>,
     ) -> Result<(Vec<u8>, Option<ModSeq>), Stop> {
         let (search, found) = self.find(account, selected, &request.key, progress).await?;
-        let threader = |_| Threader::new(request.algorithm);
-        let gathered = self
-            .gather(
-                account,
-                selected,
-                &search,
-                &found,
-                (threader, true),
-                progress,
-            )
-            .await?;
         let modseq = highest(&found, &search, request.key.names_modseq(), None);
+        let job = Threading {
+            algorithm: request.algorithm,
+            numbers: Arc::new(search.named(&found, request.uid)),
+        };
+        let threads = self
+            .work_out(account, selected, (&search, &found), job, progress)
+            .await?;
         if let Some(modseq) = modseq {
             selected.showed(modseq);
         }
-        let numbers = search.named(&found, request.uid);
-        let bytes = gathered.of.memory_bytes();
-        let build = move || {
-            let Gathered { of, charge, .. } = gathered;
-            let threads = of.trees(|place| numbers[place as usize]);
-            drop(charge);
-            threads
-        };
-        Ok((self.host.work(bytes, build).await, modseq))
+        Ok((threads, modseq))
     }
 
     /// Pays for an answer that waits for the client. A short one is free.
@@ -237,14 +221,14 @@ impl<K: Ask> Imap<K> {
         charge.map(Some).ok_or(UNREAD)
     }
 
-    /// Goes through the messages `found`, in their order, and reads what `needs_header` asks for.
+    /// Goes through the messages `found`, in their order, and reads what `make` says is needed: headers, or nothing.
     async fn gather<G: Gather>(
         &self,
         account: AccountId,
         selected: &Selected,
         search: &Search,
         found: &[Place],
-        (make, needs_header): (impl FnOnce(usize) -> G, bool),
+        make: impl FnOnce(usize) -> (G, bool),
         progress: &mut Progress<'_, impl Connection>,
     ) -> Result<Gathered<G>, Stop> {
         let reading = Reading {
@@ -256,29 +240,35 @@ impl<K: Ask> Imap<K> {
         let expected = found.len().saturating_mul(SORT_BYTES_EXPECTED);
         let first = expected.min(bytes_max) + SORT_READ_BYTES;
         let charge = self.memory.reading.wait_for(reading.holder, first).await;
-        let of = make(found.len());
+        let (of, needs_header) = make(found.len());
         let mut gathered = Gathered {
             of,
             charge,
+            unread: Vec::new(),
             bytes_max,
             is_short: false,
         };
         pay(&mut gathered)?;
-        progress.expect(if needs_header { found.len() } else { 0 });
+        if !needs_header {
+            for chunk in found.chunks(ROWS_TOGETHER_MAX) {
+                gathered = self.gather_some(search, chunk, Vec::new(), gathered).await;
+                pay(&mut gathered)?;
+                progress.step(chunk.len()).await?;
+            }
+            return Ok(gathered);
+        }
+        progress.expect(found.len());
         let mut rest = found;
-        while !rest.is_empty() {
-            let count = match needs_header {
-                true => summary_chunk(&search.messages, rest),
-                false => rest.len().min(ROWS_TOGETHER_MAX),
-            };
-            let (chunk, after) = rest.split_at(count);
-            rest = after;
-            gathered = match needs_header {
-                true => self.gather_chunk(reading, search, chunk, gathered).await?,
-                false => self.gather_some(search, chunk, Vec::new(), gathered).await,
-            };
+        let mut next = self.summaries_of(search, &mut rest).await?;
+        // until none is left: while one chunk is looked through, the next is read
+        while let Some((chunk, summaries)) = next {
+            let looked = self.gather_chunk(reading, search, (chunk, summaries), gathered);
+            let read = self.summaries_of(search, &mut rest);
+            let (looked, read) = tokio::join!(looked, read);
+            gathered = looked?;
             pay(&mut gathered)?;
-            progress.step(count).await?;
+            progress.step(chunk.len()).await?;
+            next = read?;
         }
         Ok(gathered)
     }
@@ -288,14 +278,9 @@ impl<K: Ask> Imap<K> {
         &self,
         reading: Reading,
         search: &Search,
-        chunk: &[Place],
+        (chunk, summaries): Read<'_>,
         mut gathered: Gathered<G>,
     ) -> Result<Gathered<G>, Stop> {
-        let refs = refs(&search.messages, chunk);
-        let summaries = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
-            .await?;
         let (mut begin, mut run) = (0, Vec::new());
         for (index, summary) in summaries.into_iter().enumerate() {
             match summary {
@@ -331,10 +316,14 @@ impl<K: Ask> Imap<K> {
             let mut unpaid = 0;
             for (at, (_, index)) in places.into_iter().enumerate() {
                 let message = &messages[index];
-                let summary = summaries
-                    .get(at)
-                    .and_then(|bytes| Summary::decode(bytes).ok());
-                let header = summary.as_ref().map_or(&[][..], |summary| &summary.header);
+                let header = match summaries.get(at).map(|bytes| Summary::header_in(bytes)) {
+                    None => &[],
+                    Some(Ok(header)) => header,
+                    Some(Err(_)) => {
+                        gathered.unread.push(message.uid.0);
+                        &[]
+                    }
+                };
                 if !add(&mut gathered, &mut unpaid, message, header) {
                     break;
                 }
@@ -356,17 +345,21 @@ impl<K: Ask> Imap<K> {
         let messages = search.messages.clone();
         let look = move || {
             let message = &messages[index];
+            if header.is_none() {
+                gathered.unread.push(message.uid.0);
+            }
+            let header = header.as_deref().unwrap_or_default();
             gathered
                 .of
-                .add(message.internal_date, message.size_bytes, &header);
+                .add(message.internal_date, message.size_bytes, header);
             gathered
         };
         let bytes = SORT_HEADER_BYTES_MAX;
         Ok(self.host.work(bytes, look).await)
     }
 
-    /// The header of a message, as far as it counts. Of one that is damaged there is none: it is on the damage list, which reports it.
-    async fn header(&self, reading: Reading, message: &Message) -> Result<Vec<u8>, Stop> {
+    /// The header of a message, as far as it counts. `None`: it is damaged, and on the damage list, which reports it.
+    async fn header(&self, reading: Reading, message: &Message) -> Result<Option<Vec<u8>>, Stop> {
         let mut reader = Reader {
             owner: &self.owner,
             host: &self.host,
@@ -390,27 +383,16 @@ impl<K: Ask> Imap<K> {
                         break;
                     }
                 }
-                Err(Unread::Mailbox(MailboxFault::Damaged)) => return Ok(Vec::new()),
+                Err(Unread::Mailbox(MailboxFault::Damaged)) => return Ok(None),
                 Err(unread) => return Err(unread.into()),
             }
         }
-        Ok(header)
+        Ok(Some(header))
     }
 }
 
 /// Rows that are gone through at once.
 const ROWS_TOGETHER_MAX: usize = 65_536;
-
-/// How many of `places` are read at once: one at least.
-fn summary_chunk(messages: &Arc<Vec<Message>>, places: &[Place]) -> usize {
-    let mut bytes = 0;
-    let fits = |&&(_, index): &&Place| {
-        bytes += messages[index].body.summary.bytes as usize;
-        bytes <= SORT_SUMMARY_BYTES_MAX
-    };
-    let fitting = places.iter().take(SUMMARIES_PER_READ_MAX).take_while(fits);
-    fitting.count().max(1)
-}
 
 /// Adds a message of a chunk, of which `unpaid` octets of headers are not paid for yet: references become some thirty times what they are.
 /// `false`: there is no room for more.
@@ -433,7 +415,7 @@ fn add<G: Gather>(
 
 /// Pays for what was gathered, where it is more than was expected. Refused once, it stays so.
 fn pay<G: Gather>(gathered: &mut Gathered<G>) -> Result<(), Failure> {
-    let bytes = gathered.of.memory_bytes();
+    let bytes = gathered.bytes();
     let missing = (bytes + SORT_READ_BYTES).saturating_sub(gathered.charge.bytes());
     gathered.is_short |= bytes > gathered.bytes_max;
     gathered.is_short = gathered.is_short || missing > 0 && !gathered.charge.grow(missing);
@@ -448,6 +430,8 @@ mod tests {
     use imap::sort::{SortCriterion, SortField};
     use runtime::{Budget, Holder};
 
+    use super::super::limits::{SUMMARIES_PER_READ_MAX, SUMMARY_BYTES_PER_READ_MAX};
+    use super::super::search::summary_chunk;
     use super::*;
 
     /// A sorter that holds some 50 KB, and pays for the first of them.
@@ -465,6 +449,7 @@ mod tests {
         Gathered {
             of,
             charge: charge.expect("it is empty"),
+            unread: Vec::new(),
             bytes_max: usize::MAX,
             is_short: false,
         }
@@ -499,6 +484,7 @@ mod tests {
         let mut gathered = Gathered {
             of: Threader::new(imap::thread::ThreadAlgorithm::References),
             charge: charge.expect("it is empty"),
+            unread: Vec::new(),
             bytes_max: usize::MAX,
             is_short: false,
         };
@@ -527,8 +513,8 @@ mod tests {
         let places: Vec<Place> = (0..1_000).map(|index| (index as u32 + 1, index)).collect();
         for (bytes, count) in [
             (0, SUMMARIES_PER_READ_MAX),
-            (SORT_SUMMARY_BYTES_MAX as u32 / 10, 10),
-            (SORT_SUMMARY_BYTES_MAX as u32 + 1, 1),
+            (SUMMARY_BYTES_PER_READ_MAX as u32 / 10, 10),
+            (SUMMARY_BYTES_PER_READ_MAX as u32 + 1, 1),
         ] {
             let messages = Arc::new(vec![message(bytes); 1_000]);
             assert_eq!(summary_chunk(&messages, &places), count);

@@ -32,6 +32,7 @@ fn start_with(
             receiving,
             compressing: Budget::new(1 << 20),
             notifying: Budget::new(1 << 20),
+            orders: crate::orders::Orders::new(0, 0),
         };
         let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {

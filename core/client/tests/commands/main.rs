@@ -23,6 +23,7 @@ mod r#move;
 mod multiappend;
 mod notify;
 mod object;
+mod orders;
 mod outside;
 mod pop3;
 mod preview;

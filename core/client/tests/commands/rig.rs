@@ -162,8 +162,10 @@ pub struct Rig {
     pub busy: Rc<Cell<bool>>,
     /// How often something was asked beside the mailboxes: trips by the owner's lane.
     pub asked: Rc<Cell<u64>>,
+    /// What IMAP's sessions share.
+    pub memory: Memory,
     imap: Rc<Imap<Here>>,
-    /// As `imap`, and reports on every step of a command that takes long.
+    /// As `imap`, with little memory to read and sort in; it reports on every step of a command that takes long.
     eager: Rc<Imap<Here>>,
     pop3: Rc<Pop3<Here>>,
     /// As `pop3`, with `kept::rules`.
@@ -252,7 +254,11 @@ pub fn run_with<F: Future<Output = ()>>(
             busy: busy.clone(),
             asked: asked.clone(),
         };
-        let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
+        let memory = Memory::new(80 << 20, 64 << 20, Budget::new(1 << 20));
+        let narrow = Memory {
+            reading: Budget::new(5 << 20),
+            ..memory.clone()
+        };
         let host = SessionHost::on(io.host.clone());
         let failed = Arc::new(Mutex::new(Vec::new()));
         let reported = failed.clone();
@@ -278,6 +284,7 @@ pub fn run_with<F: Future<Output = ()>>(
             outgoing,
             busy,
             asked,
+            memory: memory.clone(),
             submitter: Rc::new(
                 Submitter::on(
                     host.clone(),
@@ -311,7 +318,7 @@ pub fn run_with<F: Future<Output = ()>>(
                 logins.clone(),
             )),
             eager: Rc::new(
-                Imap::on(host.clone(), here.clone(), memory.clone(), logins.clone())
+                Imap::on(host.clone(), here.clone(), narrow, logins.clone())
                     .reporting_progress(Duration::ZERO),
             ),
             imap: Rc::new(

@@ -5,7 +5,9 @@ use ::imap::command::Body;
 use ::imap::fetch::{self, FetchItem};
 use ::imap::respond::{put_body_structure, put_envelope};
 use ::imap::search::{Content, Matcher, Row};
+use ::imap::sort::ranked::{self, Ranked};
 use ::imap::sort::{SortCriterion, SortField, Sorter};
+use ::imap::thread::links::Links;
 use ::imap::thread::{ThreadAlgorithm, Threader};
 use ::imap::{Event, Names, Policy, Session, State, parse};
 use mail::{Flags, InternalDate, ModSeq, Summary};
@@ -272,10 +274,11 @@ pub fn sort_seeds() -> Vec<Vec<u8>> {
     seeds.map(<[u8]>::to_vec).to_vec()
 }
 
-/// Whatever the headers: each message has one place in the order, and one in the trees.
+/// Whatever the headers: each message has one place in the order, and one in the trees; and they are the same where half of them was kept.
 pub fn sort(data: &[u8]) {
     let headers: Vec<&[u8]> = data.split(|&byte| byte == 0).collect();
     let count = headers.len() as u32;
+    let (half, uids) = (headers.len() / 2, (1..=count).collect::<Vec<u32>>());
     for (_, field) in SortField::ALL {
         let criterion = SortCriterion {
             field,
@@ -285,7 +288,19 @@ pub fn sort(data: &[u8]) {
         for header in &headers {
             sorter.add(InternalDate::utc(7), header.len() as u32, header);
         }
+        let ranked = |part: std::ops::Range<usize>| {
+            let mut sorter = Sorter::new(&[criterion], part.len());
+            for header in &headers[part.clone()] {
+                sorter.add(InternalDate::utc(7), header.len() as u32, header);
+            }
+            let mut ranked = sorter.ranked(&uids[part]);
+            ranked.next().expect("one field").1
+        };
+        let (old, fresh) = (ranked(0..half), ranked(half..headers.len()));
+        let kept = Ranked::merged(&old, &fresh, uids.iter().copied());
         let mut order = sorter.order();
+        let kept = ranked::order(&[(&kept, criterion.reverse)], &uids);
+        assert_eq!(order, kept, "{field:?}");
         order.sort_unstable();
         assert!(order.into_iter().eq(0..count), "{field:?}");
     }
@@ -295,6 +310,16 @@ pub fn sort(data: &[u8]) {
             threader.add(InternalDate::utc(7), header);
         }
         let trees = threader.trees(|message| message + 1);
+        let links = |part: std::ops::Range<usize>| {
+            let mut threader = Threader::new(algorithm);
+            for header in &headers[part.clone()] {
+                threader.add(InternalDate::utc(7), header);
+            }
+            threader.links(uids[part].to_vec())
+        };
+        let (old, fresh) = (links(0..half), links(half..headers.len()));
+        let kept = Links::merged(&old, &fresh, uids.iter().copied());
+        assert!(kept.trees(algorithm, &uids, |place| place + 1) == trees);
         let mut depth = 0i64;
         for byte in &trees {
             depth += i64::from(*byte == b'(') - i64::from(*byte == b')');

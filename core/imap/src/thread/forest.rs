@@ -7,7 +7,8 @@ use std::collections::HashMap;
 
 use crate::respond::put_number;
 
-use super::{Kept, NONE, Node, Print};
+use super::nodes::Node;
+use super::{Kept, NONE};
 
 /// Lists of siblings, linked through the nodes.
 pub(super) struct Forest {
@@ -21,25 +22,27 @@ pub(super) struct Forest {
 }
 
 impl Forest {
-    /// ORDEREDSUBJECT: each node is a message.
-    pub fn by_subject(messages: &[Kept]) -> Forest {
+    /// ORDEREDSUBJECT: each node is a message. Subjects are numbers below `texts`.
+    pub fn by_subject(messages: &[Kept], texts: usize) -> Forest {
         let mut forest = Forest::of((0..messages.len() as u32).collect());
-        let mut tops: HashMap<Option<Print>, u32> = HashMap::new();
+        // Behind the others the tree of all messages without a subject.
+        let mut tops = vec![NONE; texts + 1];
         for message in by_date(messages, 0..messages.len() as u32) {
-            let subject = messages[message as usize].subject;
-            match tops.get(&subject) {
-                Some(&top) => forest.append(top, message),
-                None => {
-                    tops.insert(subject, message);
+            let subject = messages[message as usize].subject as usize;
+            let top = &mut tops[subject.min(texts)];
+            match *top {
+                NONE => {
+                    *top = message;
                     forest.tops.push(message);
                 }
+                top => forest.append(top, message),
             }
         }
         forest
     }
 
-    /// Steps 2 to 6 of REFERENCES.
-    pub fn by_references(messages: &[Kept], nodes: &mut Vec<Node>) -> Forest {
+    /// Steps 2 to 6 of REFERENCES. Subjects are numbers below `texts`.
+    pub fn by_references(messages: &[Kept], nodes: &mut Vec<Node>, texts: usize) -> Forest {
         let mut node_of = vec![NONE; messages.len()];
         for (node, found) in nodes.iter().enumerate() {
             if found.message != NONE {
@@ -49,7 +52,7 @@ impl Forest {
         let order = by_date(messages, 0..messages.len() as u32);
         let order: Vec<u32> = order.map(|message| node_of[message as usize]).collect();
         prune(nodes, &order);
-        gather(messages, nodes, &order);
+        gather(messages, nodes, &order, texts);
         // 6
         let mut forest = Forest::of(nodes.iter().map(|node| node.message).collect());
         for &node in &order {
@@ -194,7 +197,7 @@ fn prune(nodes: &mut [Node], order: &[u32]) {
 }
 
 /// Steps 4 and 5: trees with the same subject become one.
-fn gather(messages: &[Kept], nodes: &mut Vec<Node>, order: &[u32]) {
+fn gather(messages: &[Kept], nodes: &mut Vec<Node>, order: &[u32], texts: usize) {
     // 4: the tops by date, each with the message that stands for it.
     let mut tops: Vec<(u32, u32)> = Vec::new();
     let mut seen = vec![false; nodes.len()];
@@ -212,12 +215,16 @@ fn gather(messages: &[Kept], nodes: &mut Vec<Node>, order: &[u32]) {
     let of = |nodes: &[Node], node: u32| &messages[nodes[node as usize].message as usize];
     let is_dummy = |nodes: &[Node], node: u32| nodes[node as usize].message == NONE;
     // 5.B
-    let mut table: HashMap<Print, u32> = HashMap::new();
+    let mut table = vec![NONE; texts];
     for &(top, first) in &tops {
-        let Some(subject) = of(nodes, first).subject else {
+        let subject = of(nodes, first).subject;
+        if subject == NONE {
             continue;
-        };
-        let known = table.entry(subject).or_insert(top);
+        }
+        let known = &mut table[subject as usize];
+        if *known == NONE {
+            *known = top;
+        }
         if is_dummy(nodes, *known) {
             continue;
         }
@@ -228,10 +235,12 @@ fn gather(messages: &[Kept], nodes: &mut Vec<Node>, order: &[u32]) {
     // 5.C
     let mut moved: HashMap<u32, u32> = HashMap::new();
     for &(top, first) in &tops {
-        let Some(subject) = of(nodes, first).subject else {
+        let subject = of(nodes, first).subject;
+        if subject == NONE {
             continue;
-        };
-        let known = *table.get(&subject).expect("5.B has put it there");
+        }
+        // 5.B has put one there.
+        let known = table[subject as usize];
         if known == top {
             continue;
         }
@@ -250,7 +259,7 @@ fn gather(messages: &[Kept], nodes: &mut Vec<Node>, order: &[u32]) {
                 });
                 nodes[top as usize].parent = both;
                 nodes[known as usize].parent = both;
-                table.insert(subject, both);
+                table[subject as usize] = both;
             }
         }
     }

@@ -1,5 +1,9 @@
 use proptest::prelude::*;
 
+use std::collections::HashMap;
+
+use crate::limits::{THREAD_STEPS_MIN, THREAD_STEPS_PER_NODE};
+
 use super::*;
 
 /// One message in a test: its id, what it refers to, its subject and its date.
@@ -234,7 +238,8 @@ fn long_lists_of_references_are_bounded() {
     for letter in [&one, &other] {
         threader.add(InternalDate::utc(letter.date), header(letter).as_bytes());
     }
-    assert!(threader.nodes.len() <= REFERENCES_MAX + 3);
+    let nodes = linked(&threader.links, &[0, 1]).all.len();
+    assert!(nodes <= REFERENCES_MAX + 3, "{nodes}");
     assert!(threader.memory_bytes() >= REFERENCES_MAX * NODE_BYTES);
     assert_eq!(threader.trees(|message| message + 1), b"(1 2)");
 }
@@ -242,19 +247,19 @@ fn long_lists_of_references_are_bounded() {
 /// Looking for loops ends, however much there is to look through.
 #[test]
 fn the_search_for_loops_is_bounded() {
-    let mut threader = Threader::new(ThreadAlgorithm::References);
-    let nodes: Vec<u32> = (0..3_000).map(|_| threader.new_node()).collect();
+    let mut links = Nodes::default();
+    let nodes: Vec<u32> = (0..3_000).map(|_| links.new_node()).collect();
     for pair in nodes.windows(2) {
-        threader.set_parent(pair[1], pair[0]);
+        links.set_parent(pair[1], pair[0]);
     }
     let deepest = *nodes.last().unwrap();
     // The top below the deepest would be a loop; each try goes all the way up.
     for _ in 0..5_000 {
-        threader.set_parent(nodes[0], deepest);
-        assert_eq!(threader.nodes[nodes[0] as usize].parent, NONE);
+        links.set_parent(nodes[0], deepest);
+        assert_eq!(links.all[nodes[0] as usize].parent, NONE);
     }
     let bound = THREAD_STEPS_MIN + THREAD_STEPS_PER_NODE * 3_000;
-    assert!(threader.steps <= bound, "{}", threader.steps);
+    assert!(links.steps <= bound, "{}", links.steps);
 }
 
 /// A container of the naive way: message, parent and children by name.

@@ -61,6 +61,17 @@ pub(super) fn line_ends_missing_in(bytes: &[u8]) -> Result<u32, SummaryFault> {
     }
 }
 
+/// The kept fields alone: what is behind them costs more than they do.
+pub(super) fn header_in(bytes: &[u8]) -> Result<&[u8], SummaryFault> {
+    let mut reader = Reader::new(bytes);
+    if reader.u8()? != VERSION {
+        return Err(SummaryFault::Version);
+    }
+    reader.u8()?;
+    let count = count(&mut reader)?;
+    Ok(reader.take(count)?)
+}
+
 /// Reads the digest and borrows its texts. Depth and number of parts are bounded, so bytes that are damaged cost no
 /// more than a real digest.
 pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {

@@ -160,9 +160,13 @@ fn line_ends_that_miss_are_kept_and_cost_nothing_where_none_does() {
         let encoded = summary.encode();
         assert_eq!(Summary::decode(&encoded), Ok(summary));
         assert_eq!(Summary::line_ends_missing_in(&encoded), Ok(missing));
+        let header = Summary::decode(&encoded).map(|summary| summary.header.into_owned());
+        assert_eq!(Summary::header_in(&encoded).map(<[u8]>::to_vec), header);
         assert!(Summary::line_ends_missing_in(&encoded[..encoded.len() - 1]).is_err());
     }
     assert!(Summary::line_ends_missing_in(b"").is_err());
+    assert!(Summary::header_in(b"").is_err());
+    assert!(Summary::header_in(&plain[..4]).is_err());
 }
 
 #[test]

@@ -289,6 +289,8 @@ impl Servers {
             receiving,
             compressing,
             notifying,
+            // It stays for the next SORT, within its bound.
+            orders: _,
         } = &self.memory;
         // All of it, after every round: a leak of a byte for each session would be found by the first story.
         match (

@@ -41,7 +41,7 @@ impl Metrics {
             (
                 "read",
                 "messages being searched or taken apart",
-                vec![&memory.reading],
+                vec![&memory.reading, memory.orders.budget()],
             ),
             (
                 "send",
