@@ -166,7 +166,13 @@ impl Pop3 {
         loop {
             // until the message ends, or is too long; each turn takes bytes, or waits for some within the deadline
             match self.lines.take_message(out, end) {
-                Taken::End => return Ok(Some(())),
+                Taken::End if self.lines.is_empty() => return Ok(Some(())),
+                // Nothing was asked for behind it: replies and commands are out of step.
+                Taken::End => {
+                    return Err(Fault::Broken(
+                        "the server sends more than one message".into(),
+                    ));
+                }
                 Taken::TooLong => return Ok(None),
                 Taken::More => self.read_more()?,
             }
