@@ -14,7 +14,7 @@ use mua::mover::{Fault, Mover, fetched, quoted};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
-use super::letter::Letter;
+use super::letter::{AGAIN, Letter};
 use super::limits::{
     LOOKED_TOGETHER_MAX, PIECE_BYTES, RESPONSE_BYTES_MAX, SIZE_SLACK_BYTES, WINDOW_UIDS,
     WINDOWS_MAX,
@@ -254,6 +254,12 @@ impl Conversation {
                 self.looked = one.uid;
                 continue;
             };
+            if letter.is_again(job.row) {
+                ran.left += 1;
+                ran.note = Some(AGAIN.to_owned());
+                self.looked = one.uid;
+                continue;
+            }
             let bytes = letter.bytes.len() as u64;
             let before = std::mem::replace(&mut self.looked, one.uid);
             let row = match job.row.keep {

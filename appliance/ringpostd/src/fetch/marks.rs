@@ -7,8 +7,9 @@ use mailbox::names::{FETCHED_EACH_MAX, FETCHED_PER_ROW_MAX, SeenMark};
 /// A row of marks as it is to be written.
 pub(super) type Row = (u32, Vec<SeenMark>);
 
-/// In place of the day: the server said that it deleted the message. What it lists under this name from now on is not known to be here, and is not deleted.
-const DELETED: u32 = u32::MAX;
+/// In place of the day: what the server lists under this name is neither fetched nor deleted. It said that it deleted the message, so that this may be another one;
+/// or the message was fetched from there before.
+pub(super) const STAYS: u32 = u32::MAX;
 
 #[derive(Default)]
 pub(super) struct Marks {
@@ -35,8 +36,8 @@ impl Marks {
         self.days.get(&id).copied()
     }
 
-    pub fn is_deleted(&self, id: u64) -> bool {
-        self.day(id) == Some(DELETED)
+    pub fn stays(&self, id: u64) -> bool {
+        self.day(id) == Some(STAYS)
     }
 
     /// The rows that are written when the server has deleted those.
@@ -44,7 +45,7 @@ impl Marks {
         let changed = self.rows.iter().filter_map(|(number, marks)| {
             let mut marks = marks.clone();
             let meant = marks.iter_mut().filter(|mark| is_meant(mark.id));
-            let count = meant.map(|mark| mark.day = DELETED).count();
+            let count = meant.map(|mark| mark.day = STAYS).count();
             (count > 0).then_some((*number, marks))
         });
         changed.collect()

@@ -10,9 +10,9 @@ use mua::pop3::{Listed, Login, Pop3};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
-use super::letter::{Letter, id_of};
+use super::letter::{AGAIN, Letter, id_of};
 use super::limits::SIZE_SLACK_BYTES;
-use super::marks::Marks;
+use super::marks::{Marks, STAYS};
 use super::run::{Inbox, Job, Ran, Stop, note_rows};
 
 /// Fetches what is not here, oldest first, and deletes there what is to be deleted. `ran` counts also where it ends early.
@@ -87,7 +87,7 @@ fn forget_unlisted(
     let listed: HashSet<u64> = list.iter().map(|one| one.id).collect();
     // A server that lists nothing may be about to list everything again: it would all come a second time. Marks cost little.
     let may_forget = is_whole && !list.is_empty();
-    let stays = |id| listed.contains(&id) || !(may_forget || marks.is_deleted(id));
+    let stays = |id| listed.contains(&id) || !(may_forget || marks.stays(id));
     let gone = marks.retaining(stays);
     note_rows(job, inbox, marks, gone)?;
     Ok(())
@@ -102,10 +102,10 @@ fn fetch(
     ran: &mut Ran,
 ) -> Result<(), Stop> {
     for one in list {
-        if marks.is_deleted(one.id) {
+        if marks.stays(one.id) {
             // It may be another message (RFC 1939 §7), or the server keeps what it was told to delete: to be deleted unread, or to come twice.
             ran.left += 1;
-            ran.note = Some(AGAIN.to_owned());
+            ran.note = Some(STAY.to_owned());
             continue;
         }
         if marks.day(one.id).is_some() {
@@ -135,6 +135,13 @@ fn fetch(
             ran.left += 1;
             continue;
         };
+        if letter.is_again(job.row) {
+            ran.left += 1;
+            ran.note = Some(AGAIN.to_owned());
+            let row = marks.with(SeenMark { day: STAYS, ..mark });
+            note_rows(job, inbox, marks, row.into_iter().collect())?;
+            continue;
+        }
         let bytes = letter.bytes.len() as u64;
         let noting = mailbox::names::Noting {
             marks: vec![row.clone()],
@@ -208,4 +215,4 @@ fn delete(
     Ok(marked)
 }
 
-const AGAIN: &str = "the server lists messages under the names (UIDL) of messages that it deleted before: they stay there, because it cannot be known whether they are here";
+const STAY: &str = "messages stay there because it cannot be known whether they are here: the server gave their names (UIDL) to messages that it deleted, or they were fetched from there before";

@@ -111,3 +111,31 @@ fn what_an_imap_server_says_of_flags_meanwhile_hides_no_message() {
     assert_eq!(went_well(Talk::new().with(&mut house, at)).fetched, 2);
     assert_eq!(house.row().uid, 5);
 }
+
+/// The host name of the old provider leads to this box by now: each message that is fetched is a new one there.
+#[test]
+fn what_was_fetched_from_there_before_is_not_fetched_again() {
+    let again = format!(
+        "Received: from x\r\n\tid {:08x}01; y\r\nSubject: x\r\n\r\n",
+        77
+    );
+    let (size, found) = (again.len(), "* SEARCH 4\r\na4 OK\r\n");
+    let look = format!("* 1 FETCH (UID 4 RFC822.SIZE {size})\r\na5 OK\r\n");
+    let (at, _) = scripted(imap_says(&[found, &look, &piece(6, &again), ""]));
+    let mut house = House::of(row(FetchProtocol::Imap, 1));
+    let ran = went_well(Talk::new().with(&mut house, at));
+    assert_eq!((ran.fetched, ran.left, house.row().uid), (0, 1, 4));
+    let (list, sizes) = ("+OK\r\n1 a\r\n.\r\n", "+OK\r\n1 90\r\n.\r\n");
+    let text = format!("+OK\r\n{again}.\r\n");
+    let mut house = House::of(row(FetchProtocol::Pop3, 1));
+    house.row.as_mut().expect("set").keep = Keep::Days(0);
+    let (at, _) = scripted(pop3_says(&[list, sizes, &text, "+OK\r\n", "+OK\r\n"]));
+    let ran = went_well(Talk::new().with(&mut house, at));
+    assert_eq!((ran.fetched, ran.left, ran.deleted), (0, 1, 0));
+    // It is not read again, and stays there.
+    let (at, served) = scripted(pop3_says(&[list, sizes, "+OK\r\n"]));
+    let ran = went_well(Talk::new().with(&mut house, at));
+    assert_eq!((ran.fetched, ran.left, ran.deleted), (0, 1, 0));
+    let heard = served.join().expect("served");
+    assert_eq!(heard.last().map(String::as_str), Some("QUIT"));
+}
