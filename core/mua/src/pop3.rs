@@ -261,11 +261,12 @@ impl Pop3 {
     }
 }
 
-/// RFC 2449 §8, 3206: what may pass. A server that says neither means the password.
+/// RFC 2449 §8, 3206, and in the words of RFC 1939 §4 a maildrop that another program has open: what may pass. A server that says none of it means the password.
 fn is_of_moment(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let codes = ["[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]"];
-    codes.iter().any(|code| upper.contains(code))
+    let is_open_elsewhere = upper.contains("MAILDROP") && upper.contains("LOCK");
+    is_open_elsewhere || codes.iter().any(|code| upper.contains(code))
 }
 
 /// Ascending by number, each number and each UIDL once; of those that are there twice none.

@@ -103,6 +103,9 @@ fn plain_is_used_where_words_are_not_ascii_and_refusals_are_told_from_what_passe
         ("-ERR no\r\n", false),
         ("-ERR [in-use] locked\r\n", true),
         ("-ERR [SYS/TEMP] later\r\n", true),
+        ("-ERR maildrop already locked\r\n", true),
+        ("-ERR unable to lock maildrop\r\n", true),
+        ("-ERR account locked\r\n", false),
     ] {
         let says = texts(&["+OK\r\n", "-ERR what\r\n", "+OK\r\n", reply]);
         let (pop3, _) = against(says);
