@@ -462,7 +462,8 @@ impl Fetcher {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
                 let why = format!("the server refuses the password: {why}");
                 // A password that was changed meanwhile is not the one that was refused.
-                match is_check || self.table().is_stale(&key) {
+                let is_stale = self.table().is_stale(&key);
+                match is_check || is_stale {
                     true => (Some(why), Next::Failed(every)),
                     false => self.refused(&mut inbox, row, front, why, every),
                 }

@@ -145,10 +145,8 @@ impl Conversation {
             }
             // UIDs may have large gaps: one question is about so many of them, so that no answer is longer than a response may be.
             let from = self.looked.saturating_add(1);
-            let to = match self.next {
-                Some(next) => Some((next - 1).min(from.saturating_add(WINDOW_UIDS - 1))),
-                None => None,
-            };
+            let last = from.saturating_add(WINDOW_UIDS - 1);
+            let to = self.next.map(|next| last.min(next - 1));
             let uids = self.search(from, to)?;
             ran.listed += uids.len() as u64;
             if !job.is_check {
