@@ -288,6 +288,7 @@ impl Fetcher {
     fn converse(&self, key: Key, is_check: bool) -> Done {
         let (account, number) = key;
         let now_s = now_s().max(0);
+        let begun = self.table().get(&key).map_or(0, |entry| entry.serial);
         let mut stumbles = self.table().stumbles(&key);
         let ask = self.owner.ask(move |mailboxes| async move {
             let directory = mailboxes.directory();
@@ -300,7 +301,7 @@ impl Fetcher {
             Ok(Ok(Some((fetching, person)))) => Some((fetching, person.address.to_path())),
             Ok(Ok(None)) => {
                 // The person is gone, or it was removed.
-                self.table().remove(&key);
+                self.table().forget(&key, begun);
                 self.forget_orphan(account);
                 return Done::default();
             }
@@ -384,7 +385,7 @@ impl Fetcher {
             front: front.clone(),
             today: (front.unix_s / 86_400) as u32,
             stumbles,
-            is_stopping: &|| self.is_stopping(),
+            is_stopping: &|| self.is_stopping() || self.table().is_stale(&(account, number)),
             is_check,
         };
         let mut marks = Marks::of(fetching.marks);
@@ -396,7 +397,7 @@ impl Fetcher {
                 imap::run(stream, &self.tls, &mut job, &mut marks, &mut inbox, ran)
             }
         };
-        done.err()
+        done.err().map(|stop| stop.hiding(&row.user, &password))
     }
 
     fn inbox<'a>(
@@ -460,7 +461,9 @@ impl Fetcher {
             Some(Stop::Password(why)) => {
                 counts.refused.fetch_add(1, Ordering::Relaxed);
                 let why = format!("the server refuses the password: {why}");
-                match is_check {
+                // A password that was changed meanwhile is not the one that was refused.
+                let is_stale = self.table().is_stale(&key);
+                match is_check || is_stale {
                     true => (Some(why), Next::Failed(every)),
                     false => self.refused(&mut inbox, row, front, why, every),
                 }

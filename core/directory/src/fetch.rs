@@ -84,7 +84,7 @@ pub struct FetchRow {
 pub struct SeenMark {
     /// POP3: half of a hash of its UIDL; IMAP: its UID.
     pub id: u64,
-    /// When it was fetched: days since 1970.
+    /// When it was fetched: days since 1970. `u32::MAX`: what is listed under this name is neither fetched nor deleted.
     pub day: u32,
 }
 

@@ -166,7 +166,13 @@ impl Pop3 {
         loop {
             // until the message ends, or is too long; each turn takes bytes, or waits for some within the deadline
             match self.lines.take_message(out, end) {
-                Taken::End => return Ok(Some(())),
+                Taken::End if self.lines.is_empty() => return Ok(Some(())),
+                // Nothing was asked for behind it: replies and commands are out of step.
+                Taken::End => {
+                    return Err(Fault::Broken(
+                        "the server sends more than one message".into(),
+                    ));
+                }
                 Taken::TooLong => return Ok(None),
                 Taken::More => self.read_more()?,
             }
@@ -255,11 +261,12 @@ impl Pop3 {
     }
 }
 
-/// RFC 2449 §8, 3206: what may pass. A server that says neither means the password.
+/// RFC 2449 §8, 3206, and in the words of RFC 1939 §4 a maildrop that another program has open: what may pass. A server that says none of it means the password.
 fn is_of_moment(text: &str) -> bool {
     let upper = text.to_ascii_uppercase();
     let codes = ["[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]"];
-    codes.iter().any(|code| upper.contains(code))
+    let is_open_elsewhere = upper.contains("MAILDROP") && upper.contains("LOCK");
+    is_open_elsewhere || codes.iter().any(|code| upper.contains(code))
 }
 
 /// Ascending by number, each number and each UIDL once; of those that are there twice none.

@@ -14,7 +14,7 @@ use mua::mover::{Fault, Mover, fetched, quoted};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
-use super::letter::Letter;
+use super::letter::{AGAIN, Letter};
 use super::limits::{
     LOOKED_TOGETHER_MAX, PIECE_BYTES, RESPONSE_BYTES_MAX, SIZE_SLACK_BYTES, WINDOW_UIDS,
     WINDOWS_MAX,
@@ -86,7 +86,7 @@ pub(super) fn run(
     };
     let done = conversation.fetch(job, marks, inbox, ran);
     let may_delete = matches!(done, Ok(()) | Err(Stop::Full | Stop::Later(_)));
-    if may_delete && !job.is_check {
+    if may_delete && !job.is_check && !(job.is_stopping)() {
         conversation.delete(job, marks, inbox, ran)?;
     }
     if may_delete {
@@ -145,10 +145,8 @@ impl Conversation {
             }
             // UIDs may have large gaps: one question is about so many of them, so that no answer is longer than a response may be.
             let from = self.looked.saturating_add(1);
-            let to = match self.next {
-                Some(next) => Some((next - 1).min(from.saturating_add(WINDOW_UIDS - 1))),
-                None => None,
-            };
+            let last = from.saturating_add(WINDOW_UIDS - 1);
+            let to = self.next.map(|next| last.min(next - 1));
             let uids = self.search(from, to)?;
             ran.listed += uids.len() as u64;
             if !job.is_check {
@@ -254,6 +252,12 @@ impl Conversation {
                 self.looked = one.uid;
                 continue;
             };
+            if letter.is_again(job.row) {
+                ran.left += 1;
+                ran.note = Some(AGAIN.to_owned());
+                self.looked = one.uid;
+                continue;
+            }
             let bytes = letter.bytes.len() as u64;
             let before = std::mem::replace(&mut self.looked, one.uid);
             let row = match job.row.keep {
@@ -290,8 +294,8 @@ impl Conversation {
         self.line
             .command(&format!("UID FETCH {set} ({items})"), |response| {
                 if let Some(one) = fetched(response).and_then(listed)
-                    && all.len() < uids.len()
                     && uids.binary_search(&one.uid).is_ok()
+                    && !all.iter().any(|other: &Listed| other.uid == one.uid)
                 {
                     all.push(one);
                 }
@@ -312,12 +316,18 @@ impl Conversation {
         let front = bytes.len();
         bytes.reserve_exact(allowed.min(one.bytes as usize + SIZE_SLACK_BYTES));
         loop {
-            // until a piece is shorter than it may be; `allowed` bounds the turns
+            // until nothing more comes; `allowed` bounds the turns
             let at = bytes.len() - front;
             let piece = match self.piece(one.uid, at) {
                 Ok(Some(piece)) => piece,
                 Ok(None) if at == 0 => return Ok(None),
-                Ok(None) => Vec::new(),
+                Ok(None) if at as u64 >= one.bytes => Vec::new(),
+                Ok(None) => {
+                    job.stumbles.add(key);
+                    return Err(Stop::Server(
+                        "the server gives the beginning of a message and not the rest".to_owned(),
+                    ));
+                }
                 Err(stop) => {
                     job.stumbles.add(key);
                     return Err(stop);
@@ -331,7 +341,9 @@ impl Conversation {
                 )));
             }
             bytes.extend_from_slice(&piece);
-            if piece.len() < PIECE_BYTES {
+            // A short piece is the last one, unless the server says that there is more; what it says may be too much.
+            let is_all = at as u64 + piece.len() as u64 >= one.bytes;
+            if piece.is_empty() || (piece.len() < PIECE_BYTES && is_all) {
                 break;
             }
         }
@@ -411,7 +423,9 @@ fn number(value: &Value) -> Option<u64> {
     }
 }
 
+/// `None`: it is about something else, such as flags that another program changed meanwhile.
 fn listed(pairs: Vec<(String, Value)>) -> Option<Listed> {
+    let mut has_size = false;
     let mut one = Listed {
         uid: 0,
         bytes: 0,
@@ -421,7 +435,7 @@ fn listed(pairs: Vec<(String, Value)>) -> Option<Listed> {
     for (name, value) in &pairs {
         match (name.as_str(), value) {
             ("UID", value) => one.uid = u32::try_from(number(value)?).ok()?,
-            ("RFC822.SIZE", value) => one.bytes = number(value)?,
+            ("RFC822.SIZE", value) => (one.bytes, has_size) = (number(value)?, true),
             ("INTERNALDATE", Value::String(text)) => one.date = parse_date_time(text),
             ("FLAGS", Value::List(flags)) => {
                 one.is_deleted = flags.iter().any(|flag| {
@@ -431,5 +445,5 @@ fn listed(pairs: Vec<(String, Value)>) -> Option<Listed> {
             _ => {}
         }
     }
-    (one.uid > 0).then_some(one)
+    (one.uid > 0 && has_size).then_some(one)
 }

@@ -11,6 +11,26 @@ pub(super) struct Letter {
     pub date: InternalDate,
 }
 
+impl Letter {
+    /// It was fetched from this account elsewhere before: the host leads to this box, or all that comes there goes back. Each turn would double it.
+    pub fn is_again(&self, row: &FetchRow) -> bool {
+        let looked = &self.bytes[..self.bytes.len().min(HEADER_LOOKED_BYTES)];
+        let end = looked.windows(4).position(|four| four == b"\r\n\r\n");
+        let header = &looked[..end.unwrap_or(looked.len())];
+        let mark = format!("\r\n\tid {:08x}", row.serial);
+        // The first one was put there now.
+        header
+            .windows(mark.len())
+            .filter(|some| *some == mark.as_bytes())
+            .nth(1)
+            .is_some()
+    }
+}
+
+/// For the operator.
+pub(super) const AGAIN: &str = "messages that were fetched from there before are there again, and stay: is it a host name of this box, or does that account forward to this one?";
+const HEADER_LOOKED_BYTES: usize = 64 * 1_024;
+
 /// What Received fields say.
 #[derive(Debug, Clone)]
 pub(super) struct Front {

@@ -7,6 +7,10 @@ use mailbox::names::{FETCHED_EACH_MAX, FETCHED_PER_ROW_MAX, SeenMark};
 /// A row of marks as it is to be written.
 pub(super) type Row = (u32, Vec<SeenMark>);
 
+/// In place of the day: what the server lists under this name is neither fetched nor deleted. It said that it deleted the message, so that this may be another one;
+/// or the message was fetched from there before.
+pub(super) const STAYS: u32 = u32::MAX;
+
 #[derive(Default)]
 pub(super) struct Marks {
     rows: BTreeMap<u32, Vec<SeenMark>>,
@@ -30,6 +34,21 @@ impl Marks {
     /// When it was fetched; `None`: it was not.
     pub fn day(&self, id: u64) -> Option<u32> {
         self.days.get(&id).copied()
+    }
+
+    pub fn stays(&self, id: u64) -> bool {
+        self.day(id) == Some(STAYS)
+    }
+
+    /// The rows that are written when the server has deleted those.
+    pub fn deleting(&self, is_meant: impl Fn(u64) -> bool) -> Vec<Row> {
+        let changed = self.rows.iter().filter_map(|(number, marks)| {
+            let mut marks = marks.clone();
+            let meant = marks.iter_mut().filter(|mark| is_meant(mark.id));
+            let count = meant.map(|mark| mark.day = STAYS).count();
+            (count > 0).then_some((*number, marks))
+        });
+        changed.collect()
     }
 
     /// Those that were fetched on `day` or before, ascending.

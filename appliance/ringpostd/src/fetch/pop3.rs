@@ -10,9 +10,9 @@ use mua::pop3::{Listed, Login, Pop3};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
-use super::letter::{Letter, id_of};
+use super::letter::{AGAIN, Letter, id_of};
 use super::limits::SIZE_SLACK_BYTES;
-use super::marks::Marks;
+use super::marks::{Marks, STAYS};
 use super::run::{Inbox, Job, Ran, Stop, note_rows};
 
 /// Fetches what is not here, oldest first, and deletes there what is to be deleted. `ran` counts also where it ends early.
@@ -45,42 +45,50 @@ pub(super) fn run(
         let _ = pop3.quit(); // nothing was changed there
         return Ok(());
     }
-    if count > FETCHED_EACH_MAX {
+    let is_whole = count <= FETCHED_EACH_MAX;
+    if is_whole {
+        // Without a UIDL of their own they cannot be known again.
+        ran.left += (count - list.len()) as u64;
+    } else {
         ran.note = Some(format!(
             "the server has {count} messages: the first {FETCHED_EACH_MAX} of its list are fetched, the others when those are deleted there"
         ));
-    } else {
-        forget_unlisted(job, inbox, marks, &list)?;
     }
+    forget_unlisted(job, inbox, marks, &list, is_whole)?;
     let fetched = fetch(&mut pop3, job, marks, inbox, &list, ran);
     let may_delete = match &fetched {
         Ok(()) | Err(Stop::Full | Stop::Later(_)) => true,
         Err(_) => false,
     };
-    if may_delete && let Keep::Days(days) = job.row.keep {
+    if may_delete
+        && !(job.is_stopping)()
+        && let Keep::Days(days) = job.row.keep
+    {
         let marked = delete(&mut pop3, job, marks, &list, days)?;
         // RFC 1939 §6: what is marked goes with QUIT, or not at all.
         pop3.quit()?;
-        ran.deleted += marked;
+        ran.deleted += marked.len() as u64;
+        let rows = marks.deleting(|id| marked.contains(&id));
+        note_rows(job, inbox, marks, rows)?;
     } else if may_delete {
         let _ = pop3.quit(); // nothing was changed there
     }
     fetched
 }
 
-/// Marks of messages that the server lists no more. Only when its whole list was read: what is behind its end would come again.
+/// Marks of messages that the server lists no more. Of those that are to stay there only when its whole list was read: what is behind its end would come again.
 fn forget_unlisted(
     job: &Job<'_>,
     inbox: &mut dyn Inbox,
     marks: &mut Marks,
     list: &[Listed],
+    is_whole: bool,
 ) -> Result<(), Stop> {
-    // A server that lists nothing may be about to list everything again: it would all come a second time. Marks cost little.
-    if list.is_empty() {
-        return Ok(());
-    }
     let listed: HashSet<u64> = list.iter().map(|one| one.id).collect();
-    let gone = marks.retaining(|id| listed.contains(&id));
+    // A server that lists nothing may be about to list everything again: it would all come a second time. Marks cost little.
+    let may_forget = is_whole && !list.is_empty();
+    let stays = |id| listed.contains(&id) || !(may_forget || marks.stays(id));
+    let gone = marks.retaining(stays);
     note_rows(job, inbox, marks, gone)?;
     Ok(())
 }
@@ -94,6 +102,12 @@ fn fetch(
     ran: &mut Ran,
 ) -> Result<(), Stop> {
     for one in list {
+        if marks.stays(one.id) {
+            // It may be another message (RFC 1939 §7), or the server keeps what it was told to delete: to be deleted unread, or to come twice.
+            ran.left += 1;
+            ran.note = Some(STAY.to_owned());
+            continue;
+        }
         if marks.day(one.id).is_some() {
             continue;
         }
@@ -121,6 +135,13 @@ fn fetch(
             ran.left += 1;
             continue;
         };
+        if letter.is_again(job.row) {
+            ran.left += 1;
+            ran.note = Some(AGAIN.to_owned());
+            let row = marks.with(SeenMark { day: STAYS, ..mark });
+            note_rows(job, inbox, marks, row.into_iter().collect())?;
+            continue;
+        }
         let bytes = letter.bytes.len() as u64;
         let noting = mailbox::names::Noting {
             marks: vec![row.clone()],
@@ -167,29 +188,31 @@ fn retrieve(
     Err(Stop::Server(stumbled))
 }
 
-/// Marks for deletion what is here since `days` days.
+/// Marks for deletion what is here since `days` days: which.
 fn delete(
     pop3: &mut Pop3,
     job: &Job<'_>,
     marks: &Marks,
     list: &[Listed],
     days: u32,
-) -> Result<u64, Stop> {
+) -> Result<HashSet<u64>, Stop> {
+    let mut marked = HashSet::new();
     let Some(day) = job.today.checked_sub(days) else {
-        return Ok(0);
+        return Ok(marked);
     };
-    let mut count = 0;
     for one in list {
         let is_due = marks.day(one.id).is_some_and(|at| at <= day);
         if !is_due {
             continue;
         }
         match pop3.delete(one.number) {
-            Ok(()) => count += 1,
+            Ok(()) => _ = marked.insert(one.id),
             // Another program may have it.
             Err(Fault::Refused(why)) => tracing::debug!(why, "a message is not deleted there"),
             Err(fault) => return Err(fault.into()),
         }
     }
-    Ok(count)
+    Ok(marked)
 }
+
+const STAY: &str = "messages stay there because it cannot be known whether they are here: the server gave their names (UIDL) to messages that it deleted, or they were fetched from there before";

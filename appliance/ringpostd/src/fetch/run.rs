@@ -8,7 +8,8 @@ use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
 use mailbox::names::{FetchRow, Noting};
-use mua::mover::Fault;
+use mua::mover::{Fault, quoted};
+use sasl::base64;
 
 use super::letter::{Front, Letter};
 use super::limits::{
@@ -82,6 +83,26 @@ pub(super) enum Stop {
     Gone,
     /// Storage.
     Later(String),
+}
+
+impl Stop {
+    /// A server may repeat what it was sent, and its words are shown and logged.
+    pub fn hiding(self, user: &str, password: &str) -> Stop {
+        let plain = base64::encode(format!("\0{user}\0{password}").as_bytes());
+        let quoted = quoted(password);
+        let hidden = |why: String| {
+            let secrets = [plain.as_str(), &quoted, password];
+            secrets
+                .iter()
+                .fold(why, |why, secret| why.replace(secret, "(the password)"))
+        };
+        match self {
+            Stop::Password(why) => Stop::Password(hidden(why)),
+            Stop::Server(why) => Stop::Server(hidden(why)),
+            Stop::Later(why) => Stop::Later(hidden(why)),
+            Stop::Full | Stop::Gone => self,
+        }
+    }
 }
 
 impl From<Fault> for Stop {
@@ -227,6 +248,23 @@ mod tests {
             assert_eq!(waiting.join().expect("it ends"), Some(100), "all there is");
         });
         assert_eq!(*room.left.lock().expect("no holder panics"), 100);
+    }
+
+    #[test]
+    fn a_server_that_repeats_what_it_heard_gives_no_password_away() {
+        for heard in [
+            "-ERR unknown: PASS pa\"ss",
+            "NO LOGIN \"ann\" \"pa\\\"ss\"",
+            "BAD AGFubgBwYSJzcw==",
+        ] {
+            let stops = [Stop::Password, Stop::Server, Stop::Later];
+            for stop in stops.map(|stop| stop(heard.to_owned()).hiding("ann", "pa\"ss")) {
+                let text = format!("{stop:?}");
+                assert!(text.contains("(the password)"), "{text}");
+                assert!(!text.contains("ss\"") && !text.contains("AGFubg"), "{text}");
+            }
+        }
+        assert_eq!(Stop::Full.hiding("ann", "x"), Stop::Full);
     }
 
     #[test]

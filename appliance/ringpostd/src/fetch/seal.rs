@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
@@ -23,12 +24,15 @@ const KEY_BYTES: usize = 32;
 /// Where the key is. It is read when it is needed.
 pub(super) struct Seal {
     path: PathBuf,
+    /// Of two administrators who are the first, one makes the key: a second one would take the place of the first.
+    making: Mutex<()>,
 }
 
 impl Seal {
     pub fn of(state: &Path) -> Seal {
         Seal {
             path: state.join(FILE),
+            making: Mutex::new(()),
         }
     }
 
@@ -39,9 +43,12 @@ impl Seal {
         row: &FetchRow,
         password: &str,
     ) -> Result<Sealed, String> {
-        let key = match self.key()? {
-            Some(key) => key,
-            None => self.make()?,
+        let key = {
+            let _making = self.making.lock().expect("no holder panics");
+            match self.key()? {
+                Some(key) => key,
+                None => self.make()?,
+            }
         };
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| "there are no random bytes".to_owned())?;
@@ -121,6 +128,26 @@ fn about(account: AccountId, row: &FetchRow) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::fetch::tests::row;
+
+    #[test]
+    fn of_two_that_are_the_first_one_makes_the_key() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let seal = Seal::of(directory.path());
+        std::thread::scope(|threads| {
+            let sealing = [1, 2, 3, 4].map(|account| {
+                let seal = &seal;
+                threads.spawn(move || {
+                    let mut row = row(FetchProtocol::Pop3, 1);
+                    row.sealed = seal.seal(AccountId(account), &row, "x").expect("sealed");
+                    (AccountId(account), row)
+                })
+            });
+            for thread in sealing {
+                let (account, row) = thread.join().expect("it ends");
+                assert_eq!(seal.open(account, &row).as_deref(), Ok("x"));
+            }
+        });
+    }
 
     #[test]
     fn a_password_opens_with_its_key_and_for_its_account_alone() {

@@ -27,7 +27,6 @@ pub(super) struct Entry {
     due: Instant,
     /// Failures one behind the other.
     failures: u32,
-    is_running: bool,
     /// The directory says that it is stopped: it is not due.
     pub is_stopped: bool,
     pub last: Option<Last>,
@@ -37,7 +36,15 @@ pub(super) struct Entry {
 #[derive(Default)]
 pub(super) struct Table {
     entries: HashMap<Key, Entry>,
-    running: usize,
+    /// Conversations under way, also with one that was removed meanwhile: their threads are there until `end`.
+    running: Vec<Running>,
+}
+
+/// A conversation. A person has one, so its key says which it is.
+struct Running {
+    key: Key,
+    /// It was changed or removed since the conversation began.
+    is_stale: bool,
 }
 
 /// What follows a conversation.
@@ -55,17 +62,14 @@ pub(super) enum Next {
 impl Table {
     /// It is due at `due`, whatever was known of another account elsewhere under its number.
     pub fn set(&mut self, key: Key, serial: u32, due: Instant) {
+        self.outdate(&key);
         match self.entries.get_mut(&key) {
             Some(entry) if entry.serial == serial => {
                 entry.due = due;
                 entry.failures = 0;
                 entry.is_stopped = false;
             }
-            Some(entry) => {
-                let is_running = entry.is_running;
-                *entry = Entry::new(serial, due);
-                entry.is_running = is_running;
-            }
+            Some(entry) => *entry = Entry::new(serial, due),
             None => _ = self.entries.insert(key, Entry::new(serial, due)),
         }
     }
@@ -76,10 +80,10 @@ impl Table {
 
     /// One that is due and whose person has no conversation, the longest due first; from now on it has one.
     pub fn begin(&mut self, now: Instant, running_max: usize) -> Option<Key> {
-        if self.running >= running_max {
+        if self.running() >= running_max {
             return None;
         }
-        let is_due = |entry: &Entry| entry.due <= now && !entry.is_running && !entry.is_stopped;
+        let is_due = |entry: &Entry| entry.due <= now && !entry.is_stopped;
         let mut due: Vec<(Instant, Key)> = self
             .entries
             .iter()
@@ -95,7 +99,7 @@ impl Table {
     /// The same for one that an administrator wants now. `false`: its person has a conversation, or there are as many as there may be.
     pub fn begin_now(&mut self, key: Key, running_max: usize) -> bool {
         let can =
-            self.running < running_max && self.entries.contains_key(&key) && !self.is_busy(key.0);
+            self.running() < running_max && self.entries.contains_key(&key) && !self.is_busy(key.0);
         if can {
             self.take(key);
         }
@@ -103,15 +107,23 @@ impl Table {
     }
 
     fn is_busy(&self, account: AccountId) -> bool {
-        let mut all = self.entries.iter();
-        all.any(|((other, _), entry)| *other == account && entry.is_running)
+        self.running.iter().any(|one| one.key.0 == account)
     }
 
     fn take(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.is_running = true;
-            self.running += 1;
-        }
+        let is_stale = false;
+        self.running.push(Running { key, is_stale });
+    }
+
+    fn outdate(&mut self, key: &Key) {
+        let own = self.running.iter_mut().filter(|one| one.key == *key);
+        own.for_each(|one| one.is_stale = true);
+    }
+
+    /// The conversation that is under way began with what it was before a change, or before it was removed.
+    pub fn is_stale(&self, key: &Key) -> bool {
+        let mut own = self.running.iter().filter(|one| one.key == *key);
+        own.any(|one| one.is_stale)
     }
 
     /// What broke conversations so far; it comes back with `end`.
@@ -122,7 +134,7 @@ impl Table {
             .unwrap_or_default()
     }
 
-    /// A conversation is over. One that was changed meanwhile stays due as that said. `None`: a look that changes nothing.
+    /// A conversation is over. What was changed meanwhile stays due as that said. `None`: a look that changes nothing.
     pub fn end(
         &mut self,
         key: Key,
@@ -131,18 +143,14 @@ impl Table {
         stumbles: Stumbles,
         now: Instant,
     ) {
-        let Some(entry) = self.entries.get_mut(&key) else {
+        let is_stale = self.is_stale(&key);
+        self.running.retain(|one| one.key != key);
+        let entry = self.entries.get_mut(&key);
+        let Some(entry) = entry.filter(|entry| entry.serial == serial) else {
             return;
         };
-        if entry.is_running {
-            entry.is_running = false;
-            self.running -= 1;
-        }
-        if entry.serial != serial {
-            return;
-        }
         entry.stumbles = stumbles;
-        let Some((last, next)) = done else {
+        let Some((last, next)) = done.filter(|_| !is_stale) else {
             return;
         };
         entry.last = Some(last);
@@ -163,17 +171,20 @@ impl Table {
 
     /// It is not fetched any more. A conversation that is under way ends by itself.
     pub fn remove(&mut self, key: &Key) {
-        if self
-            .entries
-            .remove(key)
-            .is_some_and(|entry| entry.is_running)
-        {
-            self.running -= 1;
+        self.outdate(key);
+        self.entries.remove(key);
+    }
+
+    /// A conversation that began with this serial found nothing to fetch from: it is over. One that was added since stays.
+    pub fn forget(&mut self, key: &Key, serial: u32) {
+        self.running.retain(|one| one.key != *key);
+        if self.get(key).is_some_and(|entry| entry.serial == serial) {
+            self.entries.remove(key);
         }
     }
 
     pub fn running(&self) -> usize {
-        self.running
+        self.running.len()
     }
 
     /// All, those that are stopped, and those whose last conversation failed.
@@ -186,9 +197,9 @@ impl Table {
 
     /// When the next one is due.
     pub fn next_due(&self) -> Option<Instant> {
-        let all = self.entries.values();
-        let waiting = all.filter(|entry| !entry.is_running && !entry.is_stopped);
-        waiting.map(|entry| entry.due).min()
+        let all = self.entries.iter();
+        let waiting = all.filter(|(key, entry)| !self.is_running(key) && !entry.is_stopped);
+        waiting.map(|(_, entry)| entry.due).min()
     }
 
     pub fn due_in(&self, key: &Key, now: Instant) -> Option<Duration> {
@@ -197,7 +208,7 @@ impl Table {
     }
 
     pub fn is_running(&self, key: &Key) -> bool {
-        self.get(key).is_some_and(|entry| entry.is_running)
+        self.running.iter().any(|one| one.key == *key)
     }
 }
 
@@ -207,7 +218,6 @@ impl Entry {
             serial,
             due,
             failures: 0,
-            is_running: false,
             is_stopped: false,
             last: None,
             stumbles: Stumbles::default(),
@@ -270,5 +280,33 @@ mod tests {
         assert_eq!(table.counts().1, 0, "a new password starts it again");
         table.remove(&key(1, 1));
         assert_eq!(table.counts().0, 3);
+    }
+
+    /// Two conversations with one account elsewhere would each place the same messages.
+    #[test]
+    fn one_that_is_removed_and_added_again_waits_for_the_conversation_with_the_earlier_one() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        table.set(key(1, 1), 5, start);
+        assert_eq!(table.begin(start, 4), Some(key(1, 1)));
+        table.remove(&key(1, 1));
+        table.set(key(1, 1), 6, start);
+        assert_eq!(table.running(), 1, "its thread is there");
+        assert_eq!(table.begin(start, 4), None);
+        assert!(!table.begin_now(key(1, 1), 4));
+        table.set(key(2, 1), 7, start);
+        assert_eq!(
+            table.begin(start, 1),
+            None,
+            "no more threads than there may be"
+        );
+        let over = Some((Last::default(), Next::Stopped));
+        table.end(key(1, 1), 5, over.clone(), Stumbles::default(), start);
+        assert_eq!(
+            table.begin(start, 4),
+            Some(key(1, 1)),
+            "the earlier one says nothing of it"
+        );
+        table.end(key(1, 1), 6, over, Stumbles::default(), start);
+        assert_eq!((table.counts().1, table.running()), (1, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! Conversations with servers that do what a test wants: well-behaved ones with a mailbox in memory, and mad ones.
 
+mod lost;
 mod servers;
 
 use std::io::{BufRead, BufReader, Write};
@@ -120,6 +121,7 @@ struct Talk {
     until: Duration,
     stumbles: Stumbles,
     room: Room,
+    is_stopping: bool,
 }
 
 impl Talk {
@@ -130,6 +132,7 @@ impl Talk {
             until: FAR,
             stumbles: Stumbles::default(),
             room: Room::of(4 << 20),
+            is_stopping: false,
         }
     }
 
@@ -137,7 +140,7 @@ impl Talk {
     fn with(&mut self, house: &mut House, at: SocketAddr) -> (Ran, Option<Stop>) {
         let row = house.row().clone();
         let mut marks = Marks::of(house.marks.clone());
-        let mut ran = Ran::default();
+        let (mut ran, is_stopping) = (Ran::default(), self.is_stopping);
         let stream = match Stream::plain(at, FAR) {
             Ok(stream) => stream,
             Err(error) => return (ran, Some(Stop::Server(error.to_string()))),
@@ -151,7 +154,7 @@ impl Talk {
             front: front(),
             today: self.today,
             stumbles: &mut self.stumbles,
-            is_stopping: &|| false,
+            is_stopping: &|| is_stopping,
             is_check: false,
         };
         let tls = mua::tls::trusting(&[], true).expect("a configuration");

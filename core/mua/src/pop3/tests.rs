@@ -103,6 +103,9 @@ fn plain_is_used_where_words_are_not_ascii_and_refusals_are_told_from_what_passe
         ("-ERR no\r\n", false),
         ("-ERR [in-use] locked\r\n", true),
         ("-ERR [SYS/TEMP] later\r\n", true),
+        ("-ERR maildrop already locked\r\n", true),
+        ("-ERR unable to lock maildrop\r\n", true),
+        ("-ERR account locked\r\n", false),
     ] {
         let says = texts(&["+OK\r\n", "-ERR what\r\n", "+OK\r\n", reply]);
         let (pop3, _) = against(says);
@@ -191,4 +194,43 @@ fn messages_are_the_same_in_pieces_of_any_size() {
     assert_eq!(lines.line(), Ok(None));
     lines.input().extend_from_slice(b"\r\n");
     assert_eq!(lines.line(), Ok(Some(b"rest".to_vec())));
+}
+
+/// A message with lone LFs must not end itself, and put words of its own into the server's mouth.
+#[test]
+fn a_message_ends_only_as_its_server_ends_lines() {
+    let inner = "Subject: x\r\n\r\na\n.\n+OK\r\nSubject: forged\n.\r\nb\r\n..\n.\r\n.\r\n";
+    for size in 1..inner.len() {
+        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        lines.input().extend_from_slice(b"+OK\r\n");
+        lines.line().expect("short").expect("whole");
+        let taken = inner.as_bytes().chunks(size).map(|piece| {
+            lines.input().extend_from_slice(piece);
+            lines.take_message(&mut out, 1_000)
+        });
+        let taken: Vec<Taken> = taken.collect();
+        assert_eq!(
+            taken.iter().position(|one| *one == Taken::End),
+            Some(taken.len() - 1),
+            "{size}"
+        );
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(
+            text,
+            "Subject: x\r\n\r\na\r\n.\r\n+OK\r\nSubject: forged\r\n.\r\nb\r\n.\r\n.\r\n"
+        );
+    }
+    // A server that ends all its lines with LF alone.
+    let (pop3, _) = against(texts(&["+OK\n", "+OK\nSubject: x\n\n..dot\n.\n"]));
+    let mut out = Vec::new();
+    let read = pop3.expect("greeted").retrieve(1, 100, &mut out);
+    assert_eq!(read.expect("read"), Some(()));
+    assert_eq!(out, b"Subject: x\r\n\r\n.dot\r\n");
+    // More than was asked for: what it is about cannot be known.
+    let (pop3, _) = against(texts(&[
+        "+OK\n",
+        "+OK\nSubject: x\n.\n+OK\nSubject: y\n.\n",
+    ]));
+    let read = pop3.expect("greeted").retrieve(1, 100, &mut out);
+    assert!(matches!(read, Err(Fault::Broken(_))), "{read:?}");
 }

@@ -24,6 +24,9 @@ pub struct Lines {
     taken: usize,
     /// The next byte of a message begins a line.
     at_line: bool,
+    /// The server ends lines with CRLF: what ends with LF alone is a part of a line. A message with such lines would otherwise end where its sender likes, and
+    /// what stands behind would be taken for replies.
+    is_strict: bool,
 }
 
 impl Default for Lines {
@@ -32,6 +35,7 @@ impl Default for Lines {
             input: Vec::new(),
             taken: 0,
             at_line: true,
+            is_strict: true,
         }
     }
 }
@@ -56,10 +60,16 @@ impl Lines {
         if at > POP3_LINE_BYTES_MAX {
             return Err(TooLong);
         }
-        let line = rest[..at].strip_suffix(b"\r").unwrap_or(&rest[..at]);
-        let line = line.to_vec();
+        let stripped = rest[..at].strip_suffix(b"\r");
+        let line = stripped.unwrap_or(&rest[..at]).to_vec();
+        self.is_strict = stripped.is_some();
         self.taken += at + 1;
         Ok(Some(line))
+    }
+
+    /// Nothing is there that was not taken.
+    pub fn is_empty(&self) -> bool {
+        self.taken == self.input.len()
     }
 
     /// Appends what is there of a message to `out`, which gets no longer than `end`: without the dots that RFC 1939 §3 adds, and with CRLF at the end of each line
@@ -79,10 +89,14 @@ impl Lines {
                 None => (&rest[..rest.len() - 1], false),
             };
             let count = piece.len() + usize::from(is_whole);
+            let mut is_ended = false;
             if is_whole {
-                piece = piece.strip_suffix(b"\r").unwrap_or(piece);
+                let stripped = piece.strip_suffix(b"\r");
+                is_ended = stripped.is_some() || !self.is_strict;
+                piece = stripped.unwrap_or(piece);
             }
             if self.at_line
+                && (piece != b"." || !is_whole || is_ended)
                 && let Some(stripped) = piece.strip_prefix(b".")
             {
                 if is_whole && stripped.is_empty() {
@@ -101,7 +115,7 @@ impl Lines {
                 out.extend_from_slice(b"\r\n");
             }
             self.taken += count;
-            self.at_line = is_whole;
+            self.at_line = is_ended;
         }
     }
 }

@@ -77,6 +77,15 @@ impl Pop3 {
             .collect()
     }
 
+    /// The next message is numbered as the first one was.
+    pub fn restart_numbers(&self) {
+        self.state().next = 0;
+    }
+
+    pub fn clear(&self) {
+        self.state().messages.clear();
+    }
+
     pub fn break_at_quit(&self, breaks: bool) {
         self.state().breaks_at_quit = breaks;
     }
