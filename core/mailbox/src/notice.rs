@@ -62,12 +62,15 @@ pub enum Notice {
     Everything,
 }
 
+/// What an access list gives a viewer; of none, what one has without it.
+pub type RightsGiven = Box<dyn Fn(Option<&AccessList>) -> Rights>;
+
 /// A session's watch.
 pub struct AccountWatch {
     pub viewer: AccountId,
     pub accounts: Vec<AccountId>,
     /// What an access list gives the viewer.
-    pub rights: Box<dyn Fn(Option<&AccessList>) -> Rights>,
+    pub rights: RightsGiven,
     pub bell: Box<dyn Fn(Notice)>,
 }
 

@@ -8,7 +8,10 @@ use crate::daemon::{Home, PASSWORD, said};
 use crate::internet::{Internet, Program, installed};
 use crate::operator::with_password;
 
-const MANUAL: &str = include_str!("../../../OPERATING.md");
+const MANUAL: &str = concat!(
+    include_str!("../../../OPERATING.md"),
+    include_str!("../../../MOVING.md")
+);
 const DOMAIN: &str = "example.org";
 
 /// What stands between two fences of a section, and is marked as `kind`.

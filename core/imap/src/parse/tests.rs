@@ -1,7 +1,6 @@
 mod round;
 
 use super::*;
-use crate::client::{Responses, put_command};
 use crate::command::{ChangedSince, ListRequest, Message, SearchResults, StatusItem};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::SEARCH_TEXTS_MAX;

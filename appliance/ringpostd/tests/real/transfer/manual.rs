@@ -1,4 +1,4 @@
-//! The chapter "Moving in and out" of OPERATING.md, its commands in their order, from and to a second Ringpost.
+//! The chapter "Moving in and out" of MOVING.md, its commands in their order, from and to a second Ringpost.
 
 use std::fs;
 

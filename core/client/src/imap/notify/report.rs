@@ -61,7 +61,7 @@ impl<K: Ask> Imap<K> {
             return Ok(());
         }
         let rewatches = taken.concerns_watches();
-        let Some(told) = self.look(client, taken.clone()).await else {
+        let Some(told) = self.look_at_taken(client, taken.clone()).await else {
             if let Some(notify) = &client.notify {
                 notify.put_back(taken);
             }
@@ -81,7 +81,7 @@ impl<K: Ask> Imap<K> {
     }
 
     /// `None`: storage cannot say now.
-    async fn look(&self, client: &Client, taken: Taken) -> Option<Vec<Told>> {
+    async fn look_at_taken(&self, client: &Client, taken: Taken) -> Option<Vec<Told>> {
         let viewer = client.viewer()?;
         let told = self
             .owner
