@@ -3,15 +3,16 @@
 //! It is moved into a folder of the same account, which POP3 does not show and IMAP does, and goes when its time is over. What must hold:
 //!
 //! - QUIT is answered +OK when the move is durable. After a crash each message is in INBOX or in the folder, and in none twice.
-//! - Only what was put there by a rule is ever removed: it has the keyword `MARK`. A folder of that name with other mail in it loses none of that.
+//! - Only what was put there by a rule is ever removed: it has the keyword `KEPT_MARK`. A folder of that name with other mail in it loses none of
+//!   that, and what a person takes out loses the mark by it, and stays when it is put back.
 //! - An account for which no rule is in force any more keeps what it has: a rule that went by mistake costs no mail.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use mail::{Address, Flags, Keyword, Rights, Uid};
-use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
+use mail::{Address, Keyword, Uid};
+use mailbox::{AccountId, KEPT_MARK, MailboxFault, MailboxId, Mailboxes, Message};
 
 use crate::junk::INBOX;
 
@@ -84,20 +85,8 @@ pub async fn keep(
         }
         found => found?,
     };
-    // Before the move, so that nothing is in the folder that no rule could take out again. A message that a crash leaves marked in INBOX is only marked.
-    let marked = mailboxes.flag(inbox, uids, FlagChange::Add, &mark()).await;
-    match marked {
-        Ok(_) => {}
-        // One of them has as many keywords as a message may have. They are kept without the mark, for good.
-        Err(MailboxFault::TooMany(_)) => {
-            tracing::info!(
-                account = account.0,
-                "mail that POP3 deleted is kept without an end: a message has too many keywords"
-            );
-        }
-        Err(fault) => return Err(fault),
-    }
-    let moved = mailboxes.move_with(inbox, uids, to, Rights::ALL).await?;
+    // Mark and move are one step, so that nothing in INBOX has a mark, and what a person moves there later is not taken for the rule's.
+    let moved = mailboxes.move_marked(inbox, uids, to).await?;
     match moved.fault {
         None => Ok(Some(moved.pairs.len())),
         Some(fault) => Err(fault),
@@ -144,13 +133,10 @@ async fn expire_of(
         Err(fault) => return Err(fault),
     };
     let messages = mailboxes.view(folder).await?.messages;
-    let mark = mark();
+    let mark = Keyword::parse(KEPT_MARK);
     // When it was moved there, whatever its own date is. Without that moment it stays.
     let is_over = |message: &&Message| {
-        let is_marked = mark
-            .keywords
-            .iter()
-            .all(|word| message.flags.has_keyword(word));
+        let is_marked = mark.iter().any(|word| message.flags.has_keyword(word));
         is_marked && message.saved_s > 0 && u64::from(message.saved_s) < before_s
     };
     let over: Vec<Uid> = messages
@@ -166,15 +152,6 @@ async fn expire_of(
     Ok(())
 }
 
-fn mark() -> Flags {
-    Flags {
-        keywords: Keyword::parse(MARK).into_iter().collect(),
-        ..Flags::default()
-    }
-}
-
-/// What a message has that a rule put into the folder.
-pub const MARK: &str = "$Pop3Deleted";
 /// Accounts that are looked through in one go, and messages that one commit takes out: mail goes on between.
 pub const ACCOUNTS_AT_ONCE: usize = 64;
 const REMOVED_AT_ONCE: usize = 256;
