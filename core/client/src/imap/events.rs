@@ -163,7 +163,7 @@ pub(super) async fn changing(
 impl<K: Ask> Imap<K> {
     /// Has the mailbox's script run for what `account` did. The command was durable before.
     pub(super) fn begin_events(&self, account: AccountId, job: Job) {
-        if job.messages.is_empty() {
+        if job.messages.is_empty() && job.left_out == 0 {
             return;
         }
         let (mailbox, cause) = (job.mailbox, job.cause);
