@@ -62,6 +62,39 @@ impl Rules {
     }
 }
 
+/// The time by which mail goes. A clock that jumps would make days of mail old at once, and what was removed does not come back when it is put right.
+pub struct Clock {
+    /// Believed when `up_s` was read.
+    now_s: u64,
+    up_s: u64,
+    /// Since when the clock is ahead.
+    ahead_since: Option<u64>,
+}
+
+impl Clock {
+    /// `now_s` since 1970 by the clock; `up_s` counts on, whatever the clock does.
+    pub fn new(now_s: u64, up_s: u64) -> Clock {
+        Clock {
+            now_s,
+            up_s,
+            ahead_since: None,
+        }
+    }
+
+    /// What the clock says. If it went ahead of the time that passed, only after that has stood for a day; until then what passed counts.
+    pub fn believed(&mut self, now_s: u64, up_s: u64) -> u64 {
+        let passed = self.now_s + up_s.saturating_sub(self.up_s);
+        if now_s > passed + JUMP_S {
+            let since = *self.ahead_since.get_or_insert(up_s);
+            if up_s.saturating_sub(since) < DAY_S {
+                return passed;
+            }
+        }
+        *self = Clock::new(now_s, up_s);
+        now_s
+    }
+}
+
 /// Moves what a client deleted from INBOX into the folder, which is made where it is missing. Answers how many were there to move; `None`: INBOX
 /// is another mailbox by now.
 pub async fn keep(
@@ -137,7 +170,14 @@ async fn expire_of(
     // When it was moved there, whatever its own date is. Without that moment it stays.
     let is_over = |message: &&Message| {
         let is_marked = mark.iter().any(|word| message.flags.has_keyword(word));
-        is_marked && message.saved_s > 0 && u64::from(message.saved_s) < before_s
+        // A clock that was set back said when it was moved, if it arrived later than that.
+        let arrived = message
+            .internal_date
+            .unix_seconds
+            .saturating_sub(DAY_S as i64);
+        let saved_s = u64::from(message.saved_s);
+        let is_known = saved_s > 0 && saved_s as i64 > arrived;
+        is_marked && is_known && saved_s < before_s
     };
     let over: Vec<Uid> = messages
         .iter()
@@ -156,6 +196,8 @@ async fn expire_of(
 pub const ACCOUNTS_AT_ONCE: usize = 64;
 const REMOVED_AT_ONCE: usize = 256;
 const DAY_S: u64 = 86_400;
+/// Time servers put a clock right by less, between two looks.
+const JUMP_S: u64 = 900;
 
 #[cfg(test)]
 mod tests {
@@ -163,6 +205,24 @@ mod tests {
 
     fn address(path: &str) -> Address {
         Address::from_path(path).expect("an address")
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_is_believed_when_it_has_stood_for_a_day() {
+        let mut clock = Clock::new(1_000_000, 50);
+        assert_eq!(clock.believed(1_003_600, 3_650), 1_003_600);
+        let year = 365 * DAY_S;
+        assert_eq!(clock.believed(1_007_200 + year, 7_250), 1_007_200);
+        let later = DAY_S - 1;
+        let passed = 1_007_200 + later;
+        assert_eq!(clock.believed(passed + year, 7_250 + later), passed);
+        // Put right in time, and ahead once more: the day begins again.
+        assert_eq!(clock.believed(passed + 9, 7_259 + later), passed + 9);
+        let (now, up) = (passed + 9, 7_259 + later);
+        assert_eq!(clock.believed(now + year, up + 1), now + 1);
+        let stood = clock.believed(now + year + DAY_S, up + 1 + DAY_S);
+        assert_eq!(stood, now + year + DAY_S);
+        assert_eq!(clock.believed(1_000_000, up + 2 + DAY_S), 1_000_000, "back");
     }
 
     #[test]

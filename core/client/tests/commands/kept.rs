@@ -88,6 +88,19 @@ fn an_account_with_a_rule_of_its_own_keeps_nothing() {
     });
 }
 
+/// The clock was wrong when it was moved or when it arrived, and nothing says which.
+#[test]
+fn what_arrived_long_after_it_was_moved_stays() {
+    run(|rig| async move {
+        let mut imap = rig.session().await;
+        imap.ok("APPEND INBOX \" 1-Jan-2090 00:00:00 +0000\" {3+}\r\na\r\n")
+            .await;
+        assert_eq!(delete_all(&rig, 1).await, "+OK Logging out");
+        assert_eq!(expired(&rig, &rules(), 400).await, 0);
+        assert_eq!(flags(&mut imap, "Kept").await.len(), 1);
+    });
+}
+
 /// A move brings nothing new: who is over quota can still empty INBOX.
 #[test]
 fn quota_stops_no_deletion_and_what_is_kept_counts() {
