@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use mail::{Address, Keyword, Uid};
+use mail::{Address, Keyword, Uid, spelling};
 use mailbox::{AccountId, KEPT_MARK, MailboxFault, MailboxId, Mailboxes, Message};
 
 use crate::junk::INBOX;
@@ -45,13 +45,13 @@ pub struct Counters {
 impl Rules {
     /// How long mail of the account is kept: its own rule comes before that of its domain, and that before the one for all. 0: not at all.
     pub fn days(&self, account: &Address) -> u32 {
-        let (address, domain) = (account.key(), account.domain().to_lowercase());
-        let find = |rules: &[Rule], of: &str| {
-            let found = rules.iter().find(|rule| rule.of == of);
+        // In any spelling by which the directory finds it.
+        let find = |rules: &[Rule], names: &[String]| {
+            let found = rules.iter().find(|rule| names.contains(&rule.of));
             found.map(|rule| rule.days)
         };
-        let own = find(&self.accounts, &address);
-        let of_domain = || find(&self.domains, &domain);
+        let own = find(&self.accounts, &spelling::keys(account));
+        let of_domain = || find(&self.domains, &spelling::domains(account.domain()));
         own.or_else(of_domain).unwrap_or(self.days)
     }
 
@@ -241,5 +241,13 @@ mod tests {
         assert_eq!(rules.days(&address("bob@EXAMPLE.org")), 90);
         assert_eq!(rules.days(&address("carl@example.net")), 30);
         assert!(rules.keep_some() && !Rules::default().keep_some());
+        // As the directory finds an account by either.
+        let written = Rules {
+            accounts: vec![rule("eve@xn--bcher-kva.example", 5)],
+            domains: vec![rule("bücher.example", 7)],
+            ..Rules::default()
+        };
+        assert_eq!(written.days(&address("eve@bücher.example")), 5);
+        assert_eq!(written.days(&address("ann@xn--bcher-kva.example")), 7);
     }
 }
