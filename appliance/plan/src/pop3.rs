@@ -80,12 +80,12 @@ impl Pop3 {
         }
         for (at, rule) in self.keep.iter().enumerate() {
             match (&rule.account, &rule.domain) {
-                (Some(account), None) if !account.contains('@') => {
+                (Some(account), None) if !is_address(account) => {
                     return Err(format!(
                         "pop3.keep.account: {account} is not an address; write name@domain"
                     ));
                 }
-                (None, Some(domain)) if domain.is_empty() || domain.contains('@') => {
+                (None, Some(domain)) if !is_domain(domain) => {
                     return Err(format!("pop3.keep.domain: {domain:?} is not a domain"));
                 }
                 (Some(_), None) | (None, Some(_)) => {}
@@ -102,6 +102,19 @@ impl Pop3 {
         }
         Ok(())
     }
+}
+
+/// A rule for what is the address of no account would keep nothing, in silence, and the mail is gone then.
+fn is_address(account: &str) -> bool {
+    let parts = account.rsplit_once('@');
+    let is_one = parts.is_some_and(|(local, domain)| !local.is_empty() && is_domain(domain));
+    is_one && !account.starts_with(['<', ' ']) && !account.contains(char::is_control)
+}
+
+fn is_domain(domain: &str) -> bool {
+    let is_letter = |letter: char| letter.is_alphanumeric() || letter == '-' || !letter.is_ascii();
+    let mut labels = domain.split('.');
+    labels.all(|label| !label.is_empty() && label.chars().all(is_letter))
 }
 
 #[cfg(test)]
@@ -136,7 +149,23 @@ mod tests {
                 "[[pop3.keep]]\naccount = \"ann\"\ndays = 3",
                 "not an address",
             ),
+            (
+                "[[pop3.keep]]\naccount = \"<ann@example.org>\"\ndays = 3",
+                "not an address",
+            ),
+            (
+                "[[pop3.keep]]\naccount = \"ann@example.org \"\ndays = 3",
+                "not an address",
+            ),
+            (
+                "[[pop3.keep]]\naccount = \"ann@\"\ndays = 3",
+                "not an address",
+            ),
             ("[[pop3.keep]]\ndomain = \"\"\ndays = 3", "not a domain"),
+            (
+                "[[pop3.keep]]\ndomain = \"*.example.org\"\ndays = 3",
+                "not a domain",
+            ),
         ] {
             let refused = parsed(&format!("{bad}\n")).expect_err(bad);
             assert!(refused.contains(words), "{refused}");

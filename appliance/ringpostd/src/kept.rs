@@ -1,11 +1,11 @@
 //! Mail that POP3 clients deleted: the rules of the settings, and what is over of it while the daemon runs.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mail::Address;
 use plan::pop3::Pop3Plan;
-use storage::kept::{self, Counters, Rule, Rules};
+use storage::kept::{self, Clock, Counters, Rule, Rules};
 use storage::owner::Owner;
 
 /// The rules as storage compares them.
@@ -31,11 +31,16 @@ pub fn rules(plan: &Pop3Plan) -> Rules {
 
 /// Removes what is kept long enough, until the process ends.
 pub async fn look_after(owner: Owner, rules: Arc<Rules>, counters: Arc<Counters>) {
+    let begun = Instant::now();
+    let now_s = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(0, |since| since.as_secs())
+    };
+    let mut clock = Clock::new(now_s(), 0);
     loop {
         // until the process ends
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
+        let now = clock.believed(now_s(), begun.elapsed().as_secs());
         let mut after: Option<String> = None;
         loop {
             // until all accounts were looked at, or one cannot be

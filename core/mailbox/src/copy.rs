@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mail::{Rights, Uid, UidValidity};
+use mail::{Flags, Keyword, Rights, Uid, UidValidity};
 use store::Purpose;
 
 use crate::copying::CopyEntry;
@@ -25,8 +25,19 @@ enum Keep {
     Nothing,
 }
 
-/// Whether the sources stay, and the rights on the target of the account that copies.
-type How = (Keep, Rights);
+/// What a COPY or MOVE leaves and brings.
+#[derive(Clone, Copy)]
+struct How {
+    /// Whether the sources stay.
+    keep: Keep,
+    /// Of the account that copies, on the target.
+    rights: Rights,
+    /// What arrives gets `KEPT_MARK`.
+    is_marked: bool,
+}
+
+/// The keyword of a message that a rule put where it is (`move_marked`). It is about that place: a message that is copied or moved on arrives without it.
+pub const KEPT_MARK: &str = "$Pop3Deleted";
 
 /// (source, its new UID), ascending by source, and the UIDVALIDITY of the target.
 type Pairs = (UidValidity, Vec<(Uid, Uid)>);
@@ -82,7 +93,12 @@ impl Mailboxes {
         to: MailboxId,
         rights: Rights,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
-        let result = self.place_all(from, uids, to, (Keep::Source, rights)).await;
+        let how = How {
+            keep: Keep::Source,
+            rights,
+            is_marked: false,
+        };
+        let result = self.place_all(from, uids, to, how).await;
         result.map_err(|(fault, _)| fault)
     }
 
@@ -105,10 +121,37 @@ impl Mailboxes {
         to: MailboxId,
         rights: Rights,
     ) -> Result<Moved, MailboxFault> {
-        match self
-            .place_all(from, uids, to, (Keep::Nothing, rights))
-            .await
-        {
+        let how = How {
+            keep: Keep::Nothing,
+            rights,
+            is_marked: false,
+        };
+        self.move_so(from, uids, to, how).await
+    }
+
+    /// As `r#move`; what arrives has `KEPT_MARK`, set in the step that moves it. A message with as many keywords as one may have arrives without.
+    pub async fn move_marked(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<Moved, MailboxFault> {
+        let how = How {
+            keep: Keep::Nothing,
+            rights: Rights::ALL,
+            is_marked: true,
+        };
+        self.move_so(from, uids, to, how).await
+    }
+
+    async fn move_so(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        how: How,
+    ) -> Result<Moved, MailboxFault> {
+        match self.place_all(from, uids, to, how).await {
             Ok((uid_validity, pairs)) => Ok(Moved {
                 uid_validity,
                 pairs,
@@ -146,7 +189,7 @@ impl Mailboxes {
                 }
                 Err(fault) if pairs.is_empty() => return Err((fault, None)),
                 Err(fault) => {
-                    if how.0 == Keep::Nothing {
+                    if how.keep == Keep::Nothing {
                         return Err((fault, uid_validity.map(|validity| (validity, pairs))));
                     }
                     let placed = pairs.iter().map(|(_, new)| *new).collect();
@@ -194,19 +237,27 @@ impl Mailboxes {
         from: MailboxId,
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
-        (keep, rights): How,
+        how: How,
         copy: &mut Option<Uid>,
         hold: &mut Hold,
     ) -> Result<Part, MailboxFault> {
         let mut state = self.inner.state.borrow_mut();
         let source = state.mailboxes.get(&from).expect("it is held and open");
+        let (keep, rights) = (how.keep, how.rights);
         let bytes_max = match keep {
             Keep::Source => self.inner.copy_group_bytes.get(),
             Keep::Nothing => GROUP_MESSAGE_BYTES_MAX,
         };
+        let mark = Flags {
+            keywords: Keyword::parse(KEPT_MARK).into_iter().collect(),
+            ..Flags::default()
+        };
         let mut messages = take_part(left, bytes_max, |uid| {
             let leaving = source.leaving.borrow().contains(&uid);
-            source.find(uid).filter(|_| !leaving).cloned()
+            let mut message = source.find(uid).filter(|_| !leaving)?.clone();
+            // Before its bytes are counted: a mark takes some.
+            set_mark(&mut message.flags, &mark, how.is_marked);
+            Some(message)
         });
         if messages.is_empty() {
             let target = state.mailboxes.get(&to).expect("it is held and open");
@@ -385,6 +436,16 @@ impl Mailboxes {
             uids.filter(is_of_it).collect()
         };
         self.take_back(mailbox, uids, Some(copy)).await
+    }
+}
+
+/// What arrives has the mark or not, whatever it had where it was.
+fn set_mark(flags: &mut Flags, mark: &Flags, is_marked: bool) {
+    if is_marked {
+        // Without room it is left out.
+        *flags = flags.with(mark);
+    } else if mark.keywords.iter().any(|one| flags.has_keyword(one)) {
+        *flags = flags.without(mark);
     }
 }
 

@@ -77,7 +77,7 @@ use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
 pub use append::Appending;
-pub use copy::Moved;
+pub use copy::{KEPT_MARK, Moved};
 pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 /// What an address is that has no mailbox of its own: the directory's words for it.
 pub mod names {

@@ -3,15 +3,16 @@
 //! It is moved into a folder of the same account, which POP3 does not show and IMAP does, and goes when its time is over. What must hold:
 //!
 //! - QUIT is answered +OK when the move is durable. After a crash each message is in INBOX or in the folder, and in none twice.
-//! - Only what was put there by a rule is ever removed: it has the keyword `MARK`. A folder of that name with other mail in it loses none of that.
+//! - Only what was put there by a rule is ever removed: it has the keyword `KEPT_MARK`. A folder of that name with other mail in it loses none of
+//!   that, and what a person takes out loses the mark by it, and stays when it is put back.
 //! - An account for which no rule is in force any more keeps what it has: a rule that went by mistake costs no mail.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use mail::{Address, Flags, Keyword, Rights, Uid};
-use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
+use mail::{Address, Keyword, Uid, spelling};
+use mailbox::{AccountId, KEPT_MARK, MailboxFault, MailboxId, Mailboxes, Message};
 
 use crate::junk::INBOX;
 
@@ -44,13 +45,13 @@ pub struct Counters {
 impl Rules {
     /// How long mail of the account is kept: its own rule comes before that of its domain, and that before the one for all. 0: not at all.
     pub fn days(&self, account: &Address) -> u32 {
-        let (address, domain) = (account.key(), account.domain().to_lowercase());
-        let find = |rules: &[Rule], of: &str| {
-            let found = rules.iter().find(|rule| rule.of == of);
+        // In any spelling by which the directory finds it.
+        let find = |rules: &[Rule], names: &[String]| {
+            let found = rules.iter().find(|rule| names.contains(&rule.of));
             found.map(|rule| rule.days)
         };
-        let own = find(&self.accounts, &address);
-        let of_domain = || find(&self.domains, &domain);
+        let own = find(&self.accounts, &spelling::keys(account));
+        let of_domain = || find(&self.domains, &spelling::domains(account.domain()));
         own.or_else(of_domain).unwrap_or(self.days)
     }
 
@@ -58,6 +59,39 @@ impl Rules {
     pub fn keep_some(&self) -> bool {
         let mut rules = self.accounts.iter().chain(&self.domains);
         self.days > 0 || rules.any(|rule| rule.days > 0)
+    }
+}
+
+/// The time by which mail goes. A clock that jumps would make days of mail old at once, and what was removed does not come back when it is put right.
+pub struct Clock {
+    /// Believed when `up_s` was read.
+    now_s: u64,
+    up_s: u64,
+    /// Since when the clock is ahead.
+    ahead_since: Option<u64>,
+}
+
+impl Clock {
+    /// `now_s` since 1970 by the clock; `up_s` counts on, whatever the clock does.
+    pub fn new(now_s: u64, up_s: u64) -> Clock {
+        Clock {
+            now_s,
+            up_s,
+            ahead_since: None,
+        }
+    }
+
+    /// What the clock says. If it went ahead of the time that passed, only after that has stood for a day; until then what passed counts.
+    pub fn believed(&mut self, now_s: u64, up_s: u64) -> u64 {
+        let passed = self.now_s + up_s.saturating_sub(self.up_s);
+        if now_s > passed + JUMP_S {
+            let since = *self.ahead_since.get_or_insert(up_s);
+            if up_s.saturating_sub(since) < DAY_S {
+                return passed;
+            }
+        }
+        *self = Clock::new(now_s, up_s);
+        now_s
     }
 }
 
@@ -84,20 +118,8 @@ pub async fn keep(
         }
         found => found?,
     };
-    // Before the move, so that nothing is in the folder that no rule could take out again. A message that a crash leaves marked in INBOX is only marked.
-    let marked = mailboxes.flag(inbox, uids, FlagChange::Add, &mark()).await;
-    match marked {
-        Ok(_) => {}
-        // One of them has as many keywords as a message may have. They are kept without the mark, for good.
-        Err(MailboxFault::TooMany(_)) => {
-            tracing::info!(
-                account = account.0,
-                "mail that POP3 deleted is kept without an end: a message has too many keywords"
-            );
-        }
-        Err(fault) => return Err(fault),
-    }
-    let moved = mailboxes.move_with(inbox, uids, to, Rights::ALL).await?;
+    // Mark and move are one step, so that nothing in INBOX has a mark, and what a person moves there later is not taken for the rule's.
+    let moved = mailboxes.move_marked(inbox, uids, to).await?;
     match moved.fault {
         None => Ok(Some(moved.pairs.len())),
         Some(fault) => Err(fault),
@@ -144,14 +166,18 @@ async fn expire_of(
         Err(fault) => return Err(fault),
     };
     let messages = mailboxes.view(folder).await?.messages;
-    let mark = mark();
+    let mark = Keyword::parse(KEPT_MARK);
     // When it was moved there, whatever its own date is. Without that moment it stays.
     let is_over = |message: &&Message| {
-        let is_marked = mark
-            .keywords
-            .iter()
-            .all(|word| message.flags.has_keyword(word));
-        is_marked && message.saved_s > 0 && u64::from(message.saved_s) < before_s
+        let is_marked = mark.iter().any(|word| message.flags.has_keyword(word));
+        // A clock that was set back said when it was moved, if it arrived later than that.
+        let arrived = message
+            .internal_date
+            .unix_seconds
+            .saturating_sub(DAY_S as i64);
+        let saved_s = u64::from(message.saved_s);
+        let is_known = saved_s > 0 && saved_s as i64 > arrived;
+        is_marked && is_known && saved_s < before_s
     };
     let over: Vec<Uid> = messages
         .iter()
@@ -166,19 +192,12 @@ async fn expire_of(
     Ok(())
 }
 
-fn mark() -> Flags {
-    Flags {
-        keywords: Keyword::parse(MARK).into_iter().collect(),
-        ..Flags::default()
-    }
-}
-
-/// What a message has that a rule put into the folder.
-pub const MARK: &str = "$Pop3Deleted";
 /// Accounts that are looked through in one go, and messages that one commit takes out: mail goes on between.
 pub const ACCOUNTS_AT_ONCE: usize = 64;
 const REMOVED_AT_ONCE: usize = 256;
 const DAY_S: u64 = 86_400;
+/// Time servers put a clock right by less, between two looks.
+const JUMP_S: u64 = 900;
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +205,24 @@ mod tests {
 
     fn address(path: &str) -> Address {
         Address::from_path(path).expect("an address")
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_is_believed_when_it_has_stood_for_a_day() {
+        let mut clock = Clock::new(1_000_000, 50);
+        assert_eq!(clock.believed(1_003_600, 3_650), 1_003_600);
+        let year = 365 * DAY_S;
+        assert_eq!(clock.believed(1_007_200 + year, 7_250), 1_007_200);
+        let later = DAY_S - 1;
+        let passed = 1_007_200 + later;
+        assert_eq!(clock.believed(passed + year, 7_250 + later), passed);
+        // Put right in time, and ahead once more: the day begins again.
+        assert_eq!(clock.believed(passed + 9, 7_259 + later), passed + 9);
+        let (now, up) = (passed + 9, 7_259 + later);
+        assert_eq!(clock.believed(now + year, up + 1), now + 1);
+        let stood = clock.believed(now + year + DAY_S, up + 1 + DAY_S);
+        assert_eq!(stood, now + year + DAY_S);
+        assert_eq!(clock.believed(1_000_000, up + 2 + DAY_S), 1_000_000, "back");
     }
 
     #[test]
@@ -204,5 +241,13 @@ mod tests {
         assert_eq!(rules.days(&address("bob@EXAMPLE.org")), 90);
         assert_eq!(rules.days(&address("carl@example.net")), 30);
         assert!(rules.keep_some() && !Rules::default().keep_some());
+        // As the directory finds an account by either.
+        let written = Rules {
+            accounts: vec![rule("eve@xn--bcher-kva.example", 5)],
+            domains: vec![rule("bücher.example", 7)],
+            ..Rules::default()
+        };
+        assert_eq!(written.days(&address("eve@bücher.example")), 5);
+        assert_eq!(written.days(&address("ann@xn--bcher-kva.example")), 7);
     }
 }

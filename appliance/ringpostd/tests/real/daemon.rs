@@ -367,6 +367,11 @@ pub fn said(output: &Output) -> String {
 
 /// Runs a program to its end, killing it when it takes beyond all reason.
 pub fn bounded(command: &mut Command) -> Output {
+    bounded_by(READY_WITHIN, command)
+}
+
+/// The same for one that has much to do.
+pub fn bounded_by(within: Duration, command: &mut Command) -> Output {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -381,7 +386,7 @@ pub fn bounded(command: &mut Command) -> Output {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (done, waits) = std::sync::mpsc::channel::<()>();
     let guard = std::thread::spawn(move || {
-        if waits.recv_timeout(READY_WITHIN) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if waits.recv_timeout(within) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             let _ = kill(pid, Signal::SIGKILL);
         }
     });

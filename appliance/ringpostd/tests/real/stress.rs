@@ -8,8 +8,9 @@
 //! `RINGPOST_STRESS=20` does twenty times as much; `RINGPOST_STRESS_SEED` begins with another number.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::daemon::{Home, said};
+use crate::daemon::{Home, bounded_by, said};
 
 const WIRE: &str = include_str!("stress/wire.py");
 const MODEL: &str = include_str!("stress/model.py");
@@ -17,15 +18,20 @@ const SESSION: &str = include_str!("stress/session.py");
 const STORY: &str = include_str!("stress/story.py");
 const LIES: &str = include_str!("stress/lies.py");
 
-/// Ends by itself: its commands are counted, and each waits for 90 seconds at most.
+/// Ends by itself: its commands are counted, and each waits for 90 seconds at most for more of its answer. A server whose answer has no end is for the
+/// bound of the whole.
 fn stress(home: &Home, program: &[&str], arguments: &[&str]) -> Output {
-    Command::new("python3")
-        .args(["-c", &format!("{}\nmain()\n", program.join("\n"))])
-        .arg(home.port(0).to_string())
-        .args(arguments)
-        .output()
-        .expect("python3; `cargo xtask setup` installs it")
+    let times = number("RINGPOST_STRESS").unwrap_or(1).max(1);
+    bounded_by(
+        WITHIN * times,
+        Command::new("python3")
+            .args(["-c", &format!("{}\nmain()\n", program.join("\n"))])
+            .arg(home.port(0).to_string())
+            .args(arguments),
+    )
 }
+
+const WITHIN: Duration = Duration::from_secs(1_200);
 
 fn number(name: &str) -> Option<u32> {
     let text = std::env::var(name).ok()?;

@@ -20,7 +20,10 @@ use storage::outgoing::Outgoing;
 use storage::owner::Ask;
 use tokio::sync::Semaphore;
 
-use super::limits::{EVENT_COMMANDS_MAX, EVENTS_AT_ONCE, EVENTS_TOGETHER_MAX, EVENTS_WAITING_MAX};
+use super::limits::{
+    EVENT_COMMANDS_MAX, EVENT_KEYWORDS_PER_MESSAGE, EVENTS_AT_ONCE, EVENTS_TOGETHER_MAX,
+    EVENTS_WAITING_MAX,
+};
 use super::{Counters, Imap, Memory};
 
 /// What one command did.
@@ -54,10 +57,26 @@ impl Job {
     pub fn add(&mut self, more: Changing) {
         self.messages.extend(more.messages);
         self.left_out += more.left_out;
-        let over = self.messages.len().saturating_sub(EVENTS_TOGETHER_MAX);
+        let over = self.messages.len() - newest(&self.messages, EVENTS_TOGETHER_MAX);
         self.messages.drain(..over);
         self.left_out += over;
     }
+}
+
+/// As how many messages one counts: a STORE may change as many keywords as a message can have, of each another choice.
+fn weight(changed: &Flags) -> usize {
+    1 + changed.keywords.len() / EVENT_KEYWORDS_PER_MESSAGE
+}
+
+/// How many messages at the end count as `most` at most.
+fn newest(messages: &[(Uid, Flags)], most: usize) -> usize {
+    let mut left = most;
+    let fits = |(_, changed): &&(Uid, Flags)| {
+        let rest = left.checked_sub(weight(changed));
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    messages.iter().rev().take_while(fits).count()
 }
 
 /// What a STORE is about to change.
@@ -72,7 +91,7 @@ pub(super) struct Events {
     /// Scripts that run now: of one account there is one.
     turns: Rc<Semaphore>,
     accounts: HashMap<AccountId, VecDeque<Job>>,
-    /// Messages of all jobs, those that run now too.
+    /// Messages of all jobs, those that run now too, as they count.
     messages: usize,
 }
 
@@ -96,13 +115,14 @@ impl Events {
             true => 0,
             false => EVENTS_WAITING_MAX - self.messages,
         };
-        let taken = count.min(EVENTS_TOGETHER_MAX).min(room);
+        let taken = newest(&job.messages, room.min(EVENTS_TOGETHER_MAX));
         if taken == 0 {
             return (count + left_out, false);
         }
         // The newest ones, as those that teach: what a person works on is at the end.
         job.messages.drain(..count - taken);
-        self.messages += taken;
+        let weights = job.messages.iter().map(|(_, changed)| weight(changed));
+        self.messages += weights.sum::<usize>();
         let is_first = queue.is_none();
         self.accounts.entry(account).or_default().push_back(job);
         (count - taken + left_out, is_first)
@@ -117,9 +137,9 @@ impl Events {
         job
     }
 
-    /// One message of a job is done with.
-    fn done(&mut self) {
-        self.messages -= 1;
+    /// One message of a job, which counted as so many, is done with.
+    fn done(&mut self, weight: usize) {
+        self.messages -= weight;
     }
 }
 
@@ -163,7 +183,7 @@ pub(super) async fn changing(
 impl<K: Ask> Imap<K> {
     /// Has the mailbox's script run for what `account` did. The command was durable before.
     pub(super) fn begin_events(&self, account: AccountId, job: Job) {
-        if job.messages.is_empty() {
+        if job.messages.is_empty() && job.left_out == 0 {
             return;
         }
         let (mailbox, cause) = (job.mailbox, job.cause);
@@ -205,6 +225,7 @@ impl<K: Ask> Runner<K> {
             let job = self.events.borrow_mut().next(account);
             let Some(job) = job else { return };
             for (uid, changed) in job.messages {
+                let weight = weight(&changed);
                 let event = Event {
                     mailbox: job.mailbox,
                     uid,
@@ -215,7 +236,7 @@ impl<K: Ask> Runner<K> {
                 let turn = turns.acquire().await;
                 let ran = self.one(event).await;
                 drop(turn);
-                self.events.borrow_mut().done();
+                self.events.borrow_mut().done(weight);
                 match ran {
                     Ok(true) => {
                         self.counters.events.fetch_add(1, Relaxed);
@@ -277,8 +298,36 @@ mod tests {
         let taken = events.next(account).expect("a job");
         assert_eq!(taken.messages.len(), most);
         assert_eq!(taken.messages.last().expect("some").0, Uid(10_000));
-        (0..most).for_each(|_| events.done());
+        (0..most).for_each(|_| events.done(1));
         assert!(events.next(account).is_none() && events.accounts.is_empty());
+        assert_eq!(events.messages, 0);
+    }
+
+    #[test]
+    fn messages_with_many_changed_keywords_count_as_several() {
+        let words = (0..64).map(|number| format!("k{number}"));
+        let changed = Flags {
+            keywords: words
+                .filter_map(|word| mail::Keyword::parse(&word))
+                .collect(),
+            ..Flags::default()
+        };
+        let some = |count: u32| Changing {
+            messages: (1..=count).map(|uid| (Uid(uid), changed.clone())).collect(),
+            left_out: 0,
+        };
+        let mut large = job(0);
+        large.add(some(200));
+        let most = EVENTS_TOGETHER_MAX / weight(&changed);
+        assert!(most < 20);
+        assert_eq!((large.messages.len(), large.left_out), (most, 200 - most));
+        assert_eq!(large.messages.last().expect("some").0, Uid(200));
+        let (mut events, account) = (Events::default(), AccountId(1));
+        assert_eq!(events.take_in(account, large), (200 - most, true));
+        let taken = events.next(account).expect("a job").messages;
+        for (_, changed) in taken {
+            events.done(weight(&changed));
+        }
         assert_eq!(events.messages, 0);
     }
 

@@ -105,8 +105,10 @@ pub const EVENTS_TOGETHER_MAX: usize = 256;
 pub const EVENTS_AT_ONCE: usize = 4;
 /// Commands of one account whose messages wait for that.
 pub const EVENT_COMMANDS_MAX: usize = 16;
-/// And messages of all accounts of a core: 16 KiB, and at most 5 MiB where STORE changed 64 long keywords of each.
+/// And messages of all accounts of a core: 48 KiB, and at most 400 KiB where STORE changed long keywords of each.
 pub const EVENTS_WAITING_MAX: usize = 1_024;
+/// So many keywords of which STORE changed make a message count as one more, in both of these.
+pub const EVENT_KEYWORDS_PER_MESSAGE: usize = 4;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;
 

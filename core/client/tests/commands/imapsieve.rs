@@ -273,6 +273,21 @@ fn of_many_messages_the_newest_run_and_the_rest_is_counted() {
     });
 }
 
+/// Of a STORE that changes older messages alone, too.
+#[test]
+fn what_was_left_out_is_counted_where_nothing_else_runs() {
+    run(|rig| async move {
+        rig.deliver_some(300).await;
+        let mut session = rig.selected().await;
+        session.ok("STORE 45:* +FLAGS.SILENT (\\Seen)").await;
+        let mark = "require \"imap4flags\"; addflag \"ran\";";
+        scripted(&rig, &mut session, "INBOX", mark).await;
+        session.ok("STORE 1:* +FLAGS.SILENT (\\Seen)").await;
+        settle(&rig).await;
+        assert_eq!(rig.events(), (0, 44));
+    });
+}
+
 /// The owner's thread is busy when the script is to run: the command was answered, and nothing waits for ever.
 #[test]
 fn what_cannot_run_is_skipped_and_the_command_stands() {

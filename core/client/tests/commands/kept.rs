@@ -88,6 +88,19 @@ fn an_account_with_a_rule_of_its_own_keeps_nothing() {
     });
 }
 
+/// The clock was wrong when it was moved or when it arrived, and nothing says which.
+#[test]
+fn what_arrived_long_after_it_was_moved_stays() {
+    run(|rig| async move {
+        let mut imap = rig.session().await;
+        imap.ok("APPEND INBOX \" 1-Jan-2090 00:00:00 +0000\" {3+}\r\na\r\n")
+            .await;
+        assert_eq!(delete_all(&rig, 1).await, "+OK Logging out");
+        assert_eq!(expired(&rig, &rules(), 400).await, 0);
+        assert_eq!(flags(&mut imap, "Kept").await.len(), 1);
+    });
+}
+
 /// A move brings nothing new: who is over quota can still empty INBOX.
 #[test]
 fn quota_stops_no_deletion_and_what_is_kept_counts() {
@@ -104,18 +117,41 @@ fn quota_stops_no_deletion_and_what_is_kept_counts() {
     });
 }
 
-/// A message that can take no mark is kept all the same, and longer rather than shorter.
+/// A message that can take no mark is kept all the same, and longer rather than shorter. The others of that QUIT have theirs.
 #[test]
 fn a_message_full_of_keywords_is_kept_without_the_mark() {
     run(|rig| async move {
-        rig.deliver_some(1).await;
+        rig.deliver_some(3).await;
         let mut imap = rig.selected().await;
         let words: Vec<String> = (0..64).map(|number| format!("k{number}")).collect();
-        imap.ok(&format!("STORE 1 +FLAGS ({})", words.join(" ")))
+        imap.ok(&format!("STORE 2 +FLAGS ({})", words.join(" ")))
             .await;
-        assert_eq!(delete_all(&rig, 1).await, "+OK Logging out");
-        assert_eq!(expired(&rig, &rules(), 400).await, 0);
-        assert_eq!(flags(&mut imap, "Kept").await.len(), 1);
+        assert_eq!(delete_all(&rig, 3).await, "+OK Logging out");
+        assert_eq!(expired(&rig, &rules(), 400).await, 2);
+        let left = flags(&mut imap, "Kept").await;
+        assert!(left.len() == 1 && left[0].contains("k63"), "{left:?}");
+    });
+}
+
+/// The mark is about where a rule put a message: it does not go along with what a person does with the message then.
+#[test]
+fn what_a_person_takes_out_and_puts_back_or_copies_stays() {
+    run(|rig| async move {
+        rig.deliver_some(3).await;
+        assert_eq!(delete_all(&rig, 3).await, "+OK Logging out");
+        let mut imap = rig.session().await;
+        imap.ok("SELECT Kept").await;
+        imap.ok("MOVE 1 INBOX").await;
+        imap.ok("COPY 1 Kept").await;
+        imap.ok("COPY 2 INBOX").await;
+        let back = flags(&mut imap, "INBOX").await;
+        assert_eq!(back.len(), 2);
+        assert!(!back.join(" ").contains("$Pop3Deleted"), "{back:?}");
+        // An archive may have the name of the folder.
+        imap.ok("SELECT INBOX").await;
+        imap.ok("MOVE 1:2 Kept").await;
+        assert_eq!(expired(&rig, &rules(), 400).await, 2);
+        assert_eq!(flags(&mut imap, "Kept").await.len(), 3);
     });
 }
 

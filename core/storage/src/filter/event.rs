@@ -16,6 +16,7 @@ use ::scripts::Owner;
 use bytes::Bytes;
 use mail::{Flags, SystemFlags, Uid};
 use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message as Stored};
+use runtime::events::MESSAGE;
 use store::BodyIn;
 
 use super::group::{Group, note};
@@ -193,6 +194,7 @@ impl Outgoing {
                 return Err(MailboxFault::Unavailable(why.to_owned()));
             }
         }
+        let letters = plan.letters.len();
         match plan.copies.is_empty() && plan.letters.is_empty() && plan.remember.is_empty() {
             true => note(Some(self), owner, &plan),
             false => {
@@ -207,6 +209,10 @@ impl Outgoing {
                 written.await.plans.pop().expect("one for one")?;
             }
         }
+        if letters > 0 && event.actor != owner {
+            // They go out in the owner's name, and the queue's lines do not say whose command it was.
+            tracing::info!(target: MESSAGE, account = owner.0, actor = event.actor.0, mailbox = event.mailbox.0, uid = event.uid.0, cause = event.cause.name(), letters, "a mailbox's script sent messages after another account's command");
+        }
         let mut stays = None;
         for (to, flags) in places {
             if to == event.mailbox {
@@ -214,10 +220,11 @@ impl Outgoing {
                 continue;
             }
             let (_, pairs) = mailboxes.copy(event.mailbox, &[event.uid], to).await?;
-            // None: another session expunged it.
-            if let Some((_, new)) = pairs.first() {
-                become_flags(mailboxes, (to, *new), &stored.flags, &flags).await?;
-            }
+            // None: another session takes it away. If that fails after all, the message is not to be marked without a copy.
+            let Some((_, new)) = pairs.first() else {
+                return Ok(());
+            };
+            become_flags(mailboxes, (to, *new), &stored.flags, &flags).await?;
         }
         let place = (event.mailbox, event.uid);
         match stays {

@@ -12,7 +12,7 @@ os.environ.update(HOME=str(OWN), XDG_CONFIG_HOME=str(OWN / "config"), LC_ALL="C.
 
 def run(*words, input=None, wanted=0):
     "Runs a program to its end; its words. It must end with the status that is wanted."
-    ended = subprocess.run([str(word) for word in words], input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=110)
+    ended = subprocess.run([str(word) for word in words], input=input, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=400)
     said = ended.stdout.decode("utf-8", "replace")
     # A job that is ended from outside shows how far it came.
     print("ran", *words[:4], flush=True)

@@ -6,7 +6,7 @@ def on_a_terminal(*words):
     if child == 0:
         os.environ.update(TERM="xterm", LINES="40", COLUMNS="120")
         os.execvp(str(words[0]), [str(word) for word in words])
-    shown, until = b"", time.monotonic() + 100
+    shown, until = b"", time.monotonic() + 400
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 1)[0]:
             continue
