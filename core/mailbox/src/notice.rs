@@ -156,8 +156,8 @@ impl AccountWatchers {
                 Entry::Folder(entry) => of_folder(self, state, entry, &mut notices),
                 Entry::Tree(entry) => of_tree(self, entry, &mut notices),
                 Entry::Access(entry) => of_access(self, state, entry, &mut notices),
-                // The same once more, so that older records may go.
-                Entry::Snapshot(_) => {}
+                // The same once more, so that older records may go; and how far a COPY is, whose messages are in records of their own.
+                Entry::Snapshot(_) | Entry::Copying(_) => {}
             }
         }
         notices
