@@ -53,6 +53,7 @@ impl Outgoing {
                     account,
                     to: None,
                     is_junk,
+                    event: None,
                 };
                 match self.fates(&message, &[share]).await.pop() {
                     Some(Fate::Place(plan)) => plan,
