@@ -376,14 +376,21 @@ async fn views(
                 names.insert(name.clone());
                 names.extend(from.clone());
             }
-            Notice::Unnamed { account, name, .. } => {
+            Notice::Unnamed { account, name } => {
                 let names = &mut sought.entry(*account).or_default().1;
                 names.insert(name.clone());
             }
             Notice::Access {
-                account, mailbox, ..
+                account,
+                mailbox,
+                name,
+                ..
+            } => {
+                let (ids, names) = sought.entry(*account).or_default();
+                ids.insert(*mailbox);
+                names.insert(name.clone());
             }
-            | Notice::Noted {
+            Notice::Noted {
                 account, mailbox, ..
             } => _ = sought.entry(*account).or_default().0.insert(*mailbox),
             Notice::Subscribed { name } => {
@@ -450,43 +457,50 @@ fn told_of(views: &BTreeMap<AccountId, View>, viewer: &Viewer, notice: &Notice) 
             let before = from.and_then(|from| views.get(account)?.named(from));
             let is_wanted = events(seen, &seen.name).names
                 || before.is_some_and(|before| events(before, &before.name).names);
-            (is_wanted && seen.is_listed()).then(|| Told::List {
+            if !is_wanted {
+                return None;
+            }
+            // Rights that went since: of the new name nothing is said, and the old one is gone all the same.
+            if !seen.is_listed() {
+                return before.map(|before| before.list(before.attributes()));
+            }
+            Some(Told::List {
                 name: seen.name.clone(),
                 attributes: seen.attributes(),
                 // Also where it went on, or is gone again: the client follows it from name to name.
                 old_name: before.map(|before| before.name.clone()),
             })
         }
-        Notice::Unnamed {
-            account,
-            name,
-            rights,
-        } => {
+        Notice::Unnamed { account, name } => {
             let seen = views.get(account)?.named(name)?;
-            let was_listed = seen.is_own || rights.contains(Rights::LOOKUP);
             let is_wanted = events(seen, &seen.name).names;
-            (is_wanted && was_listed).then(|| seen.list(seen.attributes()))
+            is_wanted.then(|| seen.list(seen.attributes()))
         }
         Notice::Access {
             account,
             mailbox,
+            name,
             before,
         } => {
-            let seen = views.get(account)?.numbered(*mailbox)?;
-            let now = seen.sight.rights;
-            let changed = |right| before.contains(right) != now.contains(right);
-            if events(seen, &seen.name) == Events::default()
-                || !(changed(Rights::LOOKUP) || changed(Rights::READ))
-            {
+            let view = views.get(account)?;
+            let wants = |seen: &&Seen| events(seen, &seen.name) != Events::default();
+            let shown = view.numbered(*mailbox).filter(|seen| seen.is_listed());
+            if let Some(seen) = shown {
+                let now = seen.sight.rights;
+                let changed = |right| before.contains(right) != now.contains(right);
+                let is_changed = changed(Rights::LOOKUP) || changed(Rights::READ);
+                let seen = Some(seen).filter(wants).filter(|_| is_changed);
+                return seen.map(|seen| seen.list(seen.attributes()));
+            }
+            // Never shown, and not now.
+            if !before.contains(Rights::LOOKUP) {
                 return None;
             }
+            // RFC 5465 §5.9, and as if it had ceased (§5.4): by the name that the client knows.
+            let seen = view.named(name).filter(wants)?;
             let mut attributes = seen.attributes();
-            match (before.contains(Rights::LOOKUP), seen.is_listed()) {
-                // Never shown, and not now.
-                (false, false) => return None,
-                // RFC 5465 §5.9, and as if it had ceased (§5.4).
-                (true, false) => attributes.push("\\NoAccess"),
-                _ => {}
+            if !seen.is_listed() {
+                attributes.push("\\NoAccess");
             }
             Some(seen.list(attributes))
         }

@@ -208,7 +208,7 @@ impl Own {
             (Own::Created(created), Notice::Named { account, name, .. }) => {
                 *account == own && is_at_or_below(created, name)
             }
-            (Own::Deleted(deleted), Notice::Unnamed { account, name, .. }) => {
+            (Own::Deleted(deleted), Notice::Unnamed { account, name }) => {
                 *account == own && name == deleted
             }
             (
@@ -240,10 +240,11 @@ pub fn is_at_or_below(name: &str, parent: &str) -> bool {
 fn bytes_of(notice: &Notice) -> usize {
     let text = match notice {
         Notice::Named { name, from, .. } => name.len() + from.as_ref().map_or(0, String::len),
-        Notice::Unnamed { name, .. } | Notice::Subscribed { name } | Notice::Noted { name, .. } => {
-            name.len()
-        }
-        Notice::Messages { .. } | Notice::Access { .. } | Notice::Everything => 0,
+        Notice::Unnamed { name, .. }
+        | Notice::Access { name, .. }
+        | Notice::Subscribed { name }
+        | Notice::Noted { name, .. } => name.len(),
+        Notice::Messages { .. } | Notice::Everything => 0,
     };
     size_of::<Notice>() + text
 }
