@@ -542,3 +542,25 @@ fn a_name_of_another_account_that_is_subscribed_is_watched_from_then_on() {
         );
     });
 }
+
+#[test]
+fn what_the_client_subscribes_to_itself_is_watched_too() {
+    run(|rig| async move {
+        let mut alice = rig.session().await;
+        let mut bob = rig.session_of("bob").await;
+        alice.ok("CREATE Plans").await;
+        alice.ok("SETACL Plans bob@example.org lr").await;
+        bob.ok("NOTIFY SET (subscribed (MessageNew MessageExpunge SubscriptionChange))")
+            .await;
+        bob.ok(&format!("SUBSCRIBE {PLANS}")).await;
+        rest(&rig).await;
+        silent(&mut bob).await;
+        assert_eq!(rig.mailboxes.account_watches(), 2);
+        append(&mut alice, "Plans", "x").await;
+        let line = bob.line().await;
+        assert!(
+            line.starts_with(&format!("* STATUS {PLANS} (MESSAGES 1 ")),
+            "{line}"
+        );
+    });
+}

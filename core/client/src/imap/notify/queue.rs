@@ -38,6 +38,8 @@ pub struct Taken {
     /// All others, as they happened.
     pub notices: Vec<Notice>,
     notices_bytes: usize,
+    /// The client itself subscribed to a name of another account, of which it need not be told.
+    subscribed_elsewhere: bool,
     /// There were too many.
     pub overflowed: bool,
 }
@@ -124,6 +126,7 @@ impl Queue {
     /// Leaves out what the session's own command did.
     pub fn forget(&self, own: &Own, account: AccountId) {
         let mut taken = self.lock();
+        taken.subscribed_elsewhere |= taken.notices.iter().any(is_elsewhere);
         taken.notices.retain(|notice| !own.did(notice, account));
         taken.notices_bytes = taken.notices.iter().map(bytes_of).sum();
     }
@@ -132,9 +135,7 @@ impl Queue {
 impl Taken {
     /// Another account may have to be watched: one subscribed to a name of it.
     pub fn concerns_watches(&self) -> bool {
-        let mut notices = self.notices.iter();
-        notices
-            .any(|notice| matches!(notice, Notice::Subscribed { name } if root_of(name).is_some()))
+        self.subscribed_elsewhere || self.notices.iter().any(is_elsewhere)
     }
 
     fn push(&mut self, notice: Notice) {
@@ -186,6 +187,7 @@ impl Taken {
         if since.overflowed {
             return self.overflow();
         }
+        self.subscribed_elsewhere |= since.subscribed_elsewhere;
         for (mailbox, touched) in since.touched {
             self.push(Notice::Messages {
                 account: touched.account,
@@ -199,6 +201,11 @@ impl Taken {
             .into_iter()
             .for_each(|notice| self.push(notice));
     }
+}
+
+/// A subscription to a name of another account.
+fn is_elsewhere(notice: &Notice) -> bool {
+    matches!(notice, Notice::Subscribed { name } if root_of(name).is_some())
 }
 
 impl Own {
