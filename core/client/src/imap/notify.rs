@@ -255,12 +255,22 @@ impl<K: Ask> Imap<K> {
         account: AccountId,
         set: &Arc<NotifySet>,
     ) -> Result<Vec<AccountId>, Failure> {
-        let (key, queue, set) = (watch.key, watch.queue.clone(), set.clone());
+        let (key, set) = (watch.key, set.clone());
+        let queue = Arc::downgrade(&watch.queue);
         let begun = self.owner.ask(move |mailboxes| async move {
             let accounts = look::accounts(&mailboxes, account, &set).await?;
-            let bell = Box::new(move |notice| queue.push(notice));
+            let heard = queue.clone();
+            let bell = Box::new(move |notice| {
+                if let Some(queue) = heard.upgrade() {
+                    queue.push(notice);
+                }
+            });
             let watching = mailboxes.watch_accounts(key, account, accounts.clone(), bell);
             watching.await?;
+            // The session ended while this waited: what ends its watch came before the watch.
+            if queue.strong_count() == 0 {
+                mailboxes.unwatch_accounts(key);
+            }
             Ok::<_, MailboxFault>(accounts)
         });
         match begun.await? {
