@@ -12,6 +12,7 @@ use mail::{Address, Rights};
 use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Notice, Sight, Sought};
 
 use super::super::folders::{Counted, Counts, attribute_of};
+use super::super::limits::LOOKED_AT_TOGETHER;
 use super::super::place::{root_of, shown};
 use super::queue::{Taken, Touched, is_at_or_below};
 
@@ -44,7 +45,7 @@ pub(super) struct Viewer {
 }
 
 /// A name as the client has it, and what is there.
-pub(super) struct Seen {
+struct Seen {
     pub name: String,
     pub sight: Sight,
     pub is_own: bool,
@@ -230,28 +231,32 @@ async fn seen(
     ))
 }
 
-/// Every mailbox of these accounts that the viewer may see, with what it wants to hear of it.
-pub(super) async fn all_seen(
+/// What is reported at the beginning of the account's next mailboxes (`LOOKED_AT_TOGETHER`) behind the name `after`, and the last of their names where
+/// there may be more: a session holds no more of them, however long its client takes to read.
+pub(super) async fn first(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
-    accounts: &[AccountId],
-) -> Result<Vec<(Seen, Events)>, MailboxFault> {
-    let mut all = Vec::new();
-    for account in accounts {
-        let seen = seen(mailboxes, viewer.account, *account, Sought::All).await?;
-        for seen in seen.into_iter().flatten().filter(Seen::is_listed) {
-            let events = events_of(&viewer.set, &seen.name, seen.is_own, seen.is_subscribed);
-            if events.messages {
-                all.push((seen, events));
-            }
+    account: AccountId,
+    after: Option<&str>,
+) -> Result<(Vec<Told>, Option<String>), MailboxFault> {
+    let sought = Sought::After(after, LOOKED_AT_TOGETHER);
+    let seen = seen(mailboxes, viewer.account, account, sought).await?;
+    let seen = seen.unwrap_or_default();
+    let is_full = seen.len() == LOOKED_AT_TOGETHER;
+    let last = seen.last().filter(|_| is_full);
+    let last = last.map(|seen| seen.sight.name.clone());
+    let mut told = Vec::new();
+    for seen in seen.iter().filter(|seen| seen.is_listed()) {
+        let events = events_of(&viewer.set, &seen.name, seen.is_own, seen.is_subscribed);
+        if events.messages {
+            told.extend(first_status(mailboxes, viewer, seen, events).await?);
         }
-        tokio::task::yield_now().await;
     }
-    Ok(all)
+    Ok((told, last))
 }
 
 /// What is reported once of a mailbox, at the beginning (RFC 5465 §3.1); `None`: it went meanwhile.
-pub(super) async fn first_status(
+async fn first_status(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
     seen: &Seen,
@@ -298,7 +303,8 @@ async fn status(
             items,
             counts,
         })),
-        Err(MailboxFault::NoMailbox) => Ok(None),
+        // One that cannot be read for ever does not keep the client from hearing of the others.
+        Err(MailboxFault::NoMailbox | MailboxFault::Damaged) => Ok(None),
         Err(fault) => Err(fault),
     }
 }

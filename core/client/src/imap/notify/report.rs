@@ -1,15 +1,14 @@
 //! The lines about mailboxes that are not open.
 
-use imap::notify::Events;
 use imap::respond::{Status, put, put_mailbox, put_reply};
 use mailbox::{AccountId, MailboxFault};
 use runtime::Connection;
 use storage::owner::Ask;
 
 use super::super::folders::{Shown, put_list_line, put_status};
-use super::super::limits::{LOOKED_AT_TOGETHER, OUTPUT_BYTES_MAX};
+use super::super::limits::OUTPUT_BYTES_MAX;
 use super::super::{Client, End, Imap, flush};
-use super::look::{self, Seen, Told, Viewer};
+use super::look::{self, Told, Viewer};
 use super::queue::Taken;
 use super::{Failure, Notify};
 
@@ -111,42 +110,32 @@ impl<K: Ask> Imap<K> {
         if !viewer.set.status && accounts.len() <= 1 {
             return Ok(Ok(()));
         }
-        let asking = viewer.clone();
-        let all = self.owner.ask(move |mailboxes| async move {
-            look::all_seen(&mailboxes, &asking, &accounts).await
-        });
-        let all = match all.await {
-            Ok(Ok(all)) => all,
-            Ok(Err(fault)) => return Ok(Err(fault.into())),
-            Err(busy) => return Ok(Err(busy.into())),
-        };
-        let mut all = all.into_iter();
-        loop {
-            // until all were told
-            let some: Vec<(Seen, Events)> = all.by_ref().take(LOOKED_AT_TOGETHER).collect();
-            if some.is_empty() {
-                return Ok(Ok(()));
-            }
-            let asking = viewer.clone();
-            let told = self.owner.ask(move |mailboxes| async move {
-                let mut told = Vec::with_capacity(some.len());
-                for (seen, events) in &some {
-                    told.extend(look::first_status(&mailboxes, &asking, seen, *events).await?);
+        for account in accounts {
+            let mut after = None;
+            loop {
+                // until all of its mailboxes were told
+                let asking = viewer.clone();
+                let told = self.owner.ask(move |mailboxes| async move {
+                    look::first(&mailboxes, &asking, account, after.as_deref()).await
+                });
+                let (told, last) = match told.await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(fault)) => return Ok(Err(fault.into())),
+                    Err(busy) => return Ok(Err(busy.into())),
+                };
+                for line in told {
+                    line.put(out, shown);
+                    if out.len() > OUTPUT_BYTES_MAX {
+                        flush(out, connection).await?;
+                    }
                 }
-                Ok::<_, MailboxFault>(told)
-            });
-            let told = match told.await {
-                Ok(Ok(told)) => told,
-                Ok(Err(fault)) => return Ok(Err(fault.into())),
-                Err(busy) => return Ok(Err(busy.into())),
-            };
-            for line in told {
-                line.put(out, shown);
-                if out.len() > OUTPUT_BYTES_MAX {
-                    flush(out, connection).await?;
+                match last {
+                    Some(last) => after = Some(last),
+                    None => break,
                 }
             }
         }
+        Ok(Ok(()))
     }
 }
 
