@@ -25,7 +25,8 @@ async fn append(session: &mut Session, mailbox: &str, subject: &str) {
 /// The virtual clock goes on until what was begun has ended.
 async fn rest(rig: &Rig) {
     let host = runtime::SessionHost::on(rig.host.clone());
-    host.sleep(std::time::Duration::from_millis(500)).await;
+    // A session looks once a second.
+    host.sleep(std::time::Duration::from_millis(1_500)).await;
 }
 
 #[test]

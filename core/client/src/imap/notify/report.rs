@@ -46,25 +46,32 @@ impl Told {
 }
 
 impl<K: Ask> Imap<K> {
-    /// Tells what happened in the accounts that the client watches. Where that was too much it is notified of that, and of nothing else from then on (RFC 5465 §5.8).
+    /// Tells what happened in the accounts that the client watches, some time after the last look or `at_once`. Where that was too much it is notified of that, and of
+    /// nothing else from then on (RFC 5465 §5.8). `false`: storage cannot say now.
     pub(super) async fn tell_others(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
-    ) -> Result<(), End> {
-        let Some(taken) = client.notify.as_ref().and_then(|notify| notify.take()) else {
-            return Ok(());
+        at_once: bool,
+    ) -> Result<bool, End> {
+        let notify = client.notify.as_ref();
+        let Some(taken) = notify.and_then(|notify| notify.take(at_once)) else {
+            return Ok(true);
         };
         if taken.overflowed {
             overflow(client);
-            return Ok(());
+            return Ok(true);
         }
         let rewatches = taken.concerns_watches();
-        let Some(told) = self.look(client, taken.clone()).await else {
-            if let Some(notify) = &client.notify {
+        let told = self.look(client, taken.clone()).await;
+        if let Some(notify) = &client.notify {
+            notify.looked();
+            if told.is_none() {
                 notify.put_back(taken);
             }
-            return Ok(());
+        }
+        let Some(told) = told else {
+            return Ok(false);
         };
         let shown = client.shown();
         for line in told {
@@ -76,7 +83,7 @@ impl<K: Ask> Imap<K> {
         if rewatches {
             self.watch_again(client).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// `None`: storage cannot say now.
