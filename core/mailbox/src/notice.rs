@@ -12,6 +12,7 @@
 //! A bell is called on the owner's thread and must be cheap: the session's end of it keeps a bounded number of notices, and past that
 //! one word, that there were too many.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -71,7 +72,8 @@ pub struct AccountWatch {
     pub accounts: Vec<AccountId>,
     /// What an access list gives the viewer.
     pub rights: Box<dyn Fn(Option<&AccessList>) -> Rights>,
-    pub bell: Box<dyn Fn(Notice)>,
+    /// `false`: no session hears it any more.
+    pub bell: Box<dyn Fn(Notice) -> bool>,
 }
 
 #[derive(Default)]
@@ -137,13 +139,21 @@ enum Whom {
 }
 
 impl Notices {
-    pub fn ring(&self, watchers: &AccountWatchers) {
+    pub fn ring(&self, watchers: &RefCell<AccountWatchers>) {
+        let mut gone = Vec::new();
+        let borrowed = watchers.borrow();
         for happened in &self.0 {
-            for (_, watch) in watchers.of(happened.account) {
-                if let Some(notice) = happened.seen_by(watch) {
-                    (watch.bell)(notice);
+            for (key, watch) in borrowed.of(happened.account) {
+                if let Some(notice) = happened.seen_by(watch)
+                    && !(watch.bell)(notice)
+                {
+                    gone.push(*key);
                 }
             }
+        }
+        drop(borrowed);
+        for key in gone {
+            watchers.borrow_mut().remove(key);
         }
     }
 
@@ -212,7 +222,8 @@ impl AccountWatchers {
     /// Something happened that was not seen record by record.
     pub fn ring_everything(&self) {
         let watches = self.kept.values();
-        watches.for_each(|watch| (watch.bell)(Notice::Everything));
+        // One that is gone is found by the next notice.
+        watches.for_each(|watch| _ = (watch.bell)(Notice::Everything));
     }
 
     /// `state`: as it is before `entries` are applied.

@@ -268,18 +268,15 @@ impl<K: Ask> Imap<K> {
         let queue = Arc::downgrade(&watch.queue);
         let begun = self.owner.ask(move |mailboxes| async move {
             let accounts = look::accounts(&mailboxes, account, &set).await?;
-            let heard = queue.clone();
-            let bell = Box::new(move |notice| {
-                if let Some(queue) = heard.upgrade() {
+            let bell = Box::new(move |notice| match queue.upgrade() {
+                Some(queue) => {
                     queue.push(notice);
+                    true
                 }
+                None => false,
             });
             let watching = mailboxes.watch_accounts(key, account, accounts.clone(), bell);
             watching.await?;
-            // The session ended while this waited: what ends its watch came before the watch.
-            if queue.strong_count() == 0 {
-                mailboxes.unwatch_accounts(key);
-            }
             Ok::<_, MailboxFault>(accounts)
         });
         match begun.await? {

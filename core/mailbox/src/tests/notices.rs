@@ -16,7 +16,10 @@ type Heard = Rc<RefCell<Vec<Notice>>>;
 async fn watch(mailboxes: &Mailboxes, key: u64, viewer: AccountId, account: AccountId) -> Heard {
     let heard = Heard::default();
     let told = heard.clone();
-    let bell = Box::new(move |notice| told.borrow_mut().push(notice));
+    let bell = Box::new(move |notice| {
+        told.borrow_mut().push(notice);
+        true
+    });
     let watching = mailboxes.watch_accounts(key, viewer, vec![account], bell);
     watching.await.unwrap();
     heard
@@ -91,10 +94,12 @@ fn what_a_group_makes_is_not_more_with_more_watches() {
             moved_at: None,
         };
         let entries: Vec<Entry> = (0..100).map(|number| renamed(number).into()).collect();
-        let watchers = mailboxes.inner.account_watchers.borrow();
-        let notices = watchers.notices(&mailboxes.inner.state.borrow(), &entries);
+        let watchers = &mailboxes.inner.account_watchers;
+        let notices = watchers
+            .borrow()
+            .notices(&mailboxes.inner.state.borrow(), &entries);
         assert_eq!(notices.count(), 100);
-        notices.ring(&watchers);
+        notices.ring(watchers);
         assert!(heard.iter().all(|heard| heard.borrow().len() == 100));
     });
 }
