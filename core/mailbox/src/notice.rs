@@ -66,12 +66,14 @@ pub enum Notice {
     Everything,
 }
 
+type RightsOf = dyn Fn(Option<&AccessList>) -> Rights;
+
 /// A session's watch.
 pub struct AccountWatch {
     pub viewer: AccountId,
     pub accounts: Vec<AccountId>,
     /// What an access list gives the viewer.
-    pub rights: Box<dyn Fn(Option<&AccessList>) -> Rights>,
+    pub rights: Box<RightsOf>,
     /// `false`: no session hears it any more.
     pub bell: Box<dyn Fn(Notice) -> bool>,
 }
