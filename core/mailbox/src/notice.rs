@@ -129,7 +129,7 @@ struct Happened {
     whom: Whom,
 }
 
-/// Which watches are told, and how much.
+/// Which watches hear of it, and how much.
 enum Whom {
     All,
     /// Those of the account itself.

@@ -1,4 +1,4 @@
-//! What sessions that watch accounts are told, and what is made for them.
+//! What sessions that watch accounts hear of, and what is made for them.
 
 use std::cell::RefCell;
 use std::rc::Rc;
