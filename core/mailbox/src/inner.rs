@@ -158,7 +158,7 @@ impl Inner {
             let bells = self.watchers.borrow().of(mailbox);
             bells.iter().for_each(|bell| bell(modseq));
         }
-        notices.ring();
+        notices.ring(&self.account_watchers);
     }
 
     /// A handle for the layer above.

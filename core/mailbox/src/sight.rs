@@ -34,13 +34,15 @@ pub struct Sights {
 /// Which names.
 #[derive(Debug, Clone, Copy)]
 pub enum Sought<'a> {
-    All,
+    /// So many behind this one, in their order; `None`: from the first.
+    After(Option<&'a str>, usize),
     /// Those of the folders of these numbers (ascending) that are there, then these.
     Some(&'a [MailboxId], &'a [String]),
 }
 
 impl Mailboxes {
-    /// Costs a look at each of the account's names, without a copy of those that are not sought. `NoAccount`: it is gone.
+    /// Where folders are sought by their numbers it costs a look at each of the account's names, without a copy of those that are not sought.
+    /// `NoAccount`: it is gone.
     pub async fn sights(
         &self,
         viewer: AccountId,
@@ -62,7 +64,11 @@ impl Mailboxes {
         self.with_account(account, |tree| {
             let sight = |name: &str| tree.sight(viewer.as_ref(), name);
             let sights = match sought {
-                Sought::All => tree.folders.keys().map(|name| sight(name)).collect(),
+                Sought::After(name, count) => {
+                    let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+                    let names = tree.folders.range::<str, _>((from, Bound::Unbounded));
+                    names.take(count).map(|(name, _)| sight(name)).collect()
+                }
                 Sought::Some(ids, names) => {
                     let folders = tree.folders.iter();
                     let is_sought = |id: &MailboxId| ids.binary_search(id).is_ok();

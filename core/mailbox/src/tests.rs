@@ -12,6 +12,7 @@ mod full;
 mod large_copies;
 mod letters;
 mod long_names;
+mod notices;
 mod pieces;
 mod rest;
 mod resync;

@@ -8,14 +8,14 @@ use crate::{AccountId, MailboxFault, Mailboxes};
 
 impl Mailboxes {
     /// `bell` is called on this thread about each thing that became durable in one of `accounts`, until `unwatch_accounts(key)`, or as long as there are
-    /// these mailboxes. It must be cheap and not call back in. `key` is the session's own; a watch under it is replaced, and with a fault it is
+    /// these mailboxes; or it answers `false`: the session is gone, and could not end its watch. It must be cheap and not call back in. `key` is the session's own; a watch under it is replaced, and with a fault it is
     /// gone all the same.
     pub async fn watch_accounts(
         &self,
         key: u64,
         viewer: AccountId,
         accounts: Vec<AccountId>,
-        bell: Box<dyn Fn(Notice)>,
+        bell: Box<dyn Fn(Notice) -> bool>,
     ) -> Result<(), MailboxFault> {
         let found = self.directory().account_by_id(viewer).await;
         let mut watchers = self.inner.account_watchers.borrow_mut();

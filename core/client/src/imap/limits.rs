@@ -119,6 +119,10 @@ pub const TOUCHED_MAX: usize = 128;
 pub const NOTICED_BYTES_MAX: usize = 8 * 1_024;
 /// NOTIFY: what all of that takes, beside the groups that the client named.
 pub const NOTICES_BYTES: usize = NOTICED_BYTES_MAX + TOUCHED_MAX * 48;
+/// NOTIFY: a session looks at what happened in other mailboxes this often at most, and so at all that happened meanwhile together: each look is a trip to
+/// the owner's thread, and looks at each of the account's names. With a thousand sessions that watch an account of ten thousand folders, into which mail comes
+/// all the time, that is a thousand such walks a second and no more (an estimate, not a measurement: a fifth of that thread).
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 // A share holds what is read, and a sort of a hundred thousand messages.
 const _: () = assert!(SORT_READ_BYTES + 100_000 * 400 <= crate::limits::READING_SHARE_BYTES_MIN);

@@ -34,7 +34,7 @@ use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::folders::Shown;
-use super::limits::{ASK_AGAIN_AFTER, NOTICES_BYTES};
+use super::limits::{ASK_AGAIN_AFTER, LOOK_EVERY, NOTICES_BYTES};
 use super::mode::Mode;
 use super::selected::{Expunges, Gone};
 use super::watch::end;
@@ -63,7 +63,7 @@ struct AccountsWatch {
     queue: Arc<Queue>,
     host: SessionHost,
     end: Option<Box<dyn FnOnce() -> LocalTask>>,
-    /// What could not be looked at is not looked at again before.
+    /// The next look is not before.
     again_at: Cell<Option<Time>>,
 }
 
@@ -90,20 +90,27 @@ impl Notify {
         self.set.selected.as_ref()
     }
 
-    fn take(&self) -> Option<Taken> {
+    /// What there is to look at; not before `looked` allows it, unless `at_once`.
+    fn take(&self, at_once: bool) -> Option<Taken> {
         let watch = self.watch.as_ref()?;
-        if watch.again_at.get().is_some() {
+        let again_at = watch.again_at.get();
+        if !at_once && again_at.is_some_and(|at| watch.host.now() < at) {
             return None;
         }
         watch.queue.take()
     }
 
+    /// The next look is a while from now, whatever came of this one.
+    fn looked(&self) {
+        if let Some(watch) = &self.watch {
+            let after_us = LOOK_EVERY.as_micros() as u64;
+            let again_at = watch.host.now().after_us(after_us);
+            watch.again_at.set(Some(again_at));
+        }
+    }
+
     fn put_back(&self, taken: Taken) {
         if let Some(watch) = &self.watch {
-            let after_us = ASK_AGAIN_AFTER.as_micros() as u64;
-            watch
-                .again_at
-                .set(Some(watch.host.now().after_us(after_us)));
             watch.queue.put_back(taken);
         }
     }
@@ -207,7 +214,9 @@ impl<K: Ask> Imap<K> {
             selected: client.selected.as_ref().map(|selected| selected.id),
         };
         // The new watch is there already: nothing falls between the two.
-        self.tell_others(client, connection).await?;
+        if !self.tell_others(client, connection, true).await? {
+            return Ok(Err(Failure::Busy));
+        }
         if watch.is_some() {
             let shown = client.shown();
             let told = self.put_first(viewer, accounts, &shown, &mut client.out, connection);
@@ -255,10 +264,17 @@ impl<K: Ask> Imap<K> {
         account: AccountId,
         set: &Arc<NotifySet>,
     ) -> Result<Vec<AccountId>, Failure> {
-        let (key, queue, set) = (watch.key, watch.queue.clone(), set.clone());
+        let (key, set) = (watch.key, set.clone());
+        let queue = Arc::downgrade(&watch.queue);
         let begun = self.owner.ask(move |mailboxes| async move {
             let accounts = look::accounts(&mailboxes, account, &set).await?;
-            let bell = Box::new(move |notice| queue.push(notice));
+            let bell = Box::new(move |notice| match queue.upgrade() {
+                Some(queue) => {
+                    queue.push(notice);
+                    true
+                }
+                None => false,
+            });
             let watching = mailboxes.watch_accounts(key, account, accounts.clone(), bell);
             watching.await?;
             Ok::<_, MailboxFault>(accounts)
@@ -377,7 +393,8 @@ impl<K: Ask> Imap<K> {
             // No tagged reply follows.
             selected.put_ahead(&mut client.out);
         }
-        self.tell_others(client, connection).await
+        self.tell_others(client, connection, false).await?;
+        Ok(())
     }
 
     /// Tells of the open mailbox what NOTIFY lets through; all of it where the client asks, or has not used NOTIFY.

@@ -25,7 +25,8 @@ async fn append(session: &mut Session, mailbox: &str, subject: &str) {
 /// The virtual clock goes on until what was begun has ended.
 async fn rest(rig: &Rig) {
     let host = runtime::SessionHost::on(rig.host.clone());
-    host.sleep(std::time::Duration::from_millis(500)).await;
+    // A session looks once a second.
+    host.sleep(std::time::Duration::from_millis(1_500)).await;
 }
 
 #[test]
@@ -470,6 +471,57 @@ fn rights_decide_what_is_told_of_other_accounts() {
 }
 
 #[test]
+fn a_name_that_a_folder_had_without_rights_is_not_told() {
+    run(|rig| async move {
+        let mut alice = rig.session().await;
+        let mut bob = rig.session_of("bob").await;
+        alice.ok("CREATE Plans").await;
+        alice.ok("SETACL Plans bob@example.org lr").await;
+        bob.ok("NOTIFY SET (subtree \"Other Users/alice@example.org\" (MessageNew MessageExpunge MailboxName))")
+            .await;
+        // Bob's session looks when all of it has happened.
+        rig.busy.set(true);
+        let change = async |folder: &str, change: &str| {
+            let change = mail::RightsChange::parse(change).expect("rights");
+            let mailboxes = &rig.mailboxes;
+            let changed = mailboxes.change_access(rig.alice(), folder, "bob@example.org", change);
+            changed.await.expect("it is changed");
+        };
+        let rename = async |from: &str, to: &str| {
+            let renamed = rig.mailboxes.rename(rig.alice(), from, to);
+            renamed.await.expect("it is renamed");
+        };
+        change("Plans", "-lr").await;
+        rename("Plans", "Layoffs").await;
+        let made = rig.mailboxes.create(rig.alice(), "Secret", None).await;
+        made.expect("there is room");
+        rename("Secret", "Open").await;
+        change("Open", "lr").await;
+        rig.busy.set(false);
+        rest(&rig).await;
+        let lines = bob.ok("NOOP").await;
+        let gone = format!("* LIST (\\NonExistent \\HasNoChildren \\NoAccess) \"/\" {PLANS}");
+        assert_eq!(lines[0], gone);
+        let open = format!(
+            "* LIST (\\HasNoChildren) \"/\" {}",
+            PLANS.replace("Plans", "Open")
+        );
+        assert!(
+            lines.len() > 1 && lines[1..].iter().all(|line| *line == open),
+            "{lines:?}"
+        );
+        // What it may not read does not ring either.
+        rig.asked.set(0);
+        append(&mut alice, "Layoffs", "x").await;
+        rest(&rig).await;
+        let asked = rig.asked.get();
+        append(&mut alice, "Open", "x").await;
+        assert!(bob.line().await.contains("/Open\" (MESSAGES 1 "));
+        assert!(rig.asked.get() > 2 * asked, "one look more");
+    });
+}
+
+#[test]
 fn a_name_of_another_account_that_is_subscribed_is_watched_from_then_on() {
     run(|rig| async move {
         let mut alice = rig.session().await;
@@ -487,6 +539,28 @@ fn a_name_of_another_account_that_is_subscribed_is_watched_from_then_on() {
         let line = bob.line().await;
         assert!(
             line.starts_with(&format!("* STATUS {PLANS} (MESSAGES 2 ")),
+            "{line}"
+        );
+    });
+}
+
+#[test]
+fn what_the_client_subscribes_to_itself_is_watched_too() {
+    run(|rig| async move {
+        let mut alice = rig.session().await;
+        let mut bob = rig.session_of("bob").await;
+        alice.ok("CREATE Plans").await;
+        alice.ok("SETACL Plans bob@example.org lr").await;
+        bob.ok("NOTIFY SET (subscribed (MessageNew MessageExpunge SubscriptionChange))")
+            .await;
+        bob.ok(&format!("SUBSCRIBE {PLANS}")).await;
+        rest(&rig).await;
+        silent(&mut bob).await;
+        assert_eq!(rig.mailboxes.account_watches(), 2);
+        append(&mut alice, "Plans", "x").await;
+        let line = bob.line().await;
+        assert!(
+            line.starts_with(&format!("* STATUS {PLANS} (MESSAGES 1 ")),
             "{line}"
         );
     });

@@ -146,3 +146,39 @@ fn results_and_resynchronisation_are_of_uids() {
         );
     });
 }
+
+/// RFC 5465 beside it.
+#[test]
+fn what_notify_tells_names_uids_and_no_numbers() {
+    run(|rig| async move {
+        rig.deliver_some(1).await;
+        let (mut watcher, mut other) = (rig.session().await, rig.selected().await);
+        watcher.ok("ENABLE UIDONLY").await;
+        watcher.ok("SELECT INBOX").await;
+        watcher
+            .ok("NOTIFY SET (selected (MessageNew (UID FLAGS) MessageExpunge FlagChange))")
+            .await;
+        other.ok("STORE 1 +FLAGS (\\Deleted)").await;
+        let line = watcher.line().await;
+        assert!(line.starts_with("* 1 UIDFETCH (FLAGS (\\Deleted"), "{line}");
+        other.ok("EXPUNGE").await;
+        assert_eq!(watcher.line().await, "* VANISHED 1");
+        rig.deliver_some(1).await;
+        assert_eq!(watcher.line().await, "* 1 EXISTS");
+        let mut line = watcher.line().await;
+        if line.ends_with(" RECENT") {
+            line = watcher.line().await;
+        }
+        assert!(line.starts_with("* 2 UIDFETCH ("), "{line}");
+        watcher.send("t IDLE\r\n").await;
+        assert!(watcher.line().await.starts_with("+ "));
+        other.ok("NOOP").await;
+        other.ok("STORE 1 +FLAGS (\\Deleted)").await;
+        let line = watcher.line().await;
+        assert!(line.starts_with("* 2 UIDFETCH (FLAGS "), "{line}");
+        other.ok("EXPUNGE").await;
+        assert_eq!(watcher.line().await, "* VANISHED 2");
+        watcher.send("DONE\r\n").await;
+        watcher.answer().await;
+    });
+}

@@ -12,6 +12,7 @@ use mail::{Address, Rights};
 use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Notice, Sight, Sought};
 
 use super::super::folders::{Counted, Counts, attribute_of};
+use super::super::limits::LOOKED_AT_TOGETHER;
 use super::super::place::{root_of, shown};
 use super::queue::{Taken, Touched, is_at_or_below};
 
@@ -44,7 +45,7 @@ pub(super) struct Viewer {
 }
 
 /// A name as the client has it, and what is there.
-pub(super) struct Seen {
+struct Seen {
     pub name: String,
     pub sight: Sight,
     pub is_own: bool,
@@ -230,28 +231,32 @@ async fn seen(
     ))
 }
 
-/// Every mailbox of these accounts that the viewer may see, with what it wants to hear of it.
-pub(super) async fn all_seen(
+/// What is reported at the beginning of the account's next mailboxes (`LOOKED_AT_TOGETHER`) behind the name `after`, and the last of their names where
+/// there may be more: a session holds no more of them, however long its client takes to read.
+pub(super) async fn first(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
-    accounts: &[AccountId],
-) -> Result<Vec<(Seen, Events)>, MailboxFault> {
-    let mut all = Vec::new();
-    for account in accounts {
-        let seen = seen(mailboxes, viewer.account, *account, Sought::All).await?;
-        for seen in seen.into_iter().flatten().filter(Seen::is_listed) {
-            let events = events_of(&viewer.set, &seen.name, seen.is_own, seen.is_subscribed);
-            if events.messages {
-                all.push((seen, events));
-            }
+    account: AccountId,
+    after: Option<&str>,
+) -> Result<(Vec<Told>, Option<String>), MailboxFault> {
+    let sought = Sought::After(after, LOOKED_AT_TOGETHER);
+    let seen = seen(mailboxes, viewer.account, account, sought).await?;
+    let seen = seen.unwrap_or_default();
+    let is_full = seen.len() == LOOKED_AT_TOGETHER;
+    let last = seen.last().filter(|_| is_full);
+    let last = last.map(|seen| seen.sight.name.clone());
+    let mut told = Vec::new();
+    for seen in seen.iter().filter(|seen| seen.is_listed()) {
+        let events = events_of(&viewer.set, &seen.name, seen.is_own, seen.is_subscribed);
+        if events.messages {
+            told.extend(first_status(mailboxes, viewer, seen, events).await?);
         }
-        tokio::task::yield_now().await;
     }
-    Ok(all)
+    Ok((told, last))
 }
 
 /// What is reported once of a mailbox, at the beginning (RFC 5465 §3.1); `None`: it went meanwhile.
-pub(super) async fn first_status(
+async fn first_status(
     mailboxes: &Mailboxes,
     viewer: &Viewer,
     seen: &Seen,
@@ -298,7 +303,8 @@ async fn status(
             items,
             counts,
         })),
-        Err(MailboxFault::NoMailbox) => Ok(None),
+        // One that cannot be read for ever does not keep the client from hearing of the others.
+        Err(MailboxFault::NoMailbox | MailboxFault::Damaged) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
@@ -376,14 +382,21 @@ async fn views(
                 names.insert(name.clone());
                 names.extend(from.clone());
             }
-            Notice::Unnamed { account, name, .. } => {
+            Notice::Unnamed { account, name } => {
                 let names = &mut sought.entry(*account).or_default().1;
                 names.insert(name.clone());
             }
             Notice::Access {
-                account, mailbox, ..
+                account,
+                mailbox,
+                name,
+                ..
+            } => {
+                let (ids, names) = sought.entry(*account).or_default();
+                ids.insert(*mailbox);
+                names.insert(name.clone());
             }
-            | Notice::Noted {
+            Notice::Noted {
                 account, mailbox, ..
             } => _ = sought.entry(*account).or_default().0.insert(*mailbox),
             Notice::Subscribed { name } => {
@@ -450,43 +463,50 @@ fn told_of(views: &BTreeMap<AccountId, View>, viewer: &Viewer, notice: &Notice) 
             let before = from.and_then(|from| views.get(account)?.named(from));
             let is_wanted = events(seen, &seen.name).names
                 || before.is_some_and(|before| events(before, &before.name).names);
-            (is_wanted && seen.is_listed()).then(|| Told::List {
+            if !is_wanted {
+                return None;
+            }
+            // Rights that went since: of the new name nothing is said, and the old one is gone all the same.
+            if !seen.is_listed() {
+                return before.map(|before| before.list(before.attributes()));
+            }
+            Some(Told::List {
                 name: seen.name.clone(),
                 attributes: seen.attributes(),
                 // Also where it went on, or is gone again: the client follows it from name to name.
                 old_name: before.map(|before| before.name.clone()),
             })
         }
-        Notice::Unnamed {
-            account,
-            name,
-            rights,
-        } => {
+        Notice::Unnamed { account, name } => {
             let seen = views.get(account)?.named(name)?;
-            let was_listed = seen.is_own || rights.contains(Rights::LOOKUP);
             let is_wanted = events(seen, &seen.name).names;
-            (is_wanted && was_listed).then(|| seen.list(seen.attributes()))
+            is_wanted.then(|| seen.list(seen.attributes()))
         }
         Notice::Access {
             account,
             mailbox,
+            name,
             before,
         } => {
-            let seen = views.get(account)?.numbered(*mailbox)?;
-            let now = seen.sight.rights;
-            let changed = |right| before.contains(right) != now.contains(right);
-            if events(seen, &seen.name) == Events::default()
-                || !(changed(Rights::LOOKUP) || changed(Rights::READ))
-            {
+            let view = views.get(account)?;
+            let wants = |seen: &&Seen| events(seen, &seen.name) != Events::default();
+            let shown = view.numbered(*mailbox).filter(|seen| seen.is_listed());
+            if let Some(seen) = shown {
+                let now = seen.sight.rights;
+                let changed = |right| before.contains(right) != now.contains(right);
+                let is_changed = changed(Rights::LOOKUP) || changed(Rights::READ);
+                let seen = Some(seen).filter(wants).filter(|_| is_changed);
+                return seen.map(|seen| seen.list(seen.attributes()));
+            }
+            // Never shown, and not now.
+            if !before.contains(Rights::LOOKUP) {
                 return None;
             }
+            // RFC 5465 §5.9, and as if it had ceased (§5.4): by the name that the client knows.
+            let seen = view.named(name).filter(wants)?;
             let mut attributes = seen.attributes();
-            match (before.contains(Rights::LOOKUP), seen.is_listed()) {
-                // Never shown, and not now.
-                (false, false) => return None,
-                // RFC 5465 §5.9, and as if it had ceased (§5.4).
-                (true, false) => attributes.push("\\NoAccess"),
-                _ => {}
+            if !seen.is_listed() {
+                attributes.push("\\NoAccess");
             }
             Some(seen.list(attributes))
         }

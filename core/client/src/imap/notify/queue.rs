@@ -38,6 +38,8 @@ pub struct Taken {
     /// All others, as they happened.
     pub notices: Vec<Notice>,
     notices_bytes: usize,
+    /// The client itself subscribed to a name of another account, of which it need not be told.
+    subscribed_elsewhere: bool,
     /// There were too many.
     pub overflowed: bool,
 }
@@ -124,6 +126,7 @@ impl Queue {
     /// Leaves out what the session's own command did.
     pub fn forget(&self, own: &Own, account: AccountId) {
         let mut taken = self.lock();
+        taken.subscribed_elsewhere |= taken.notices.iter().any(is_elsewhere);
         taken.notices.retain(|notice| !own.did(notice, account));
         taken.notices_bytes = taken.notices.iter().map(bytes_of).sum();
     }
@@ -132,9 +135,7 @@ impl Queue {
 impl Taken {
     /// Another account may have to be watched: one subscribed to a name of it.
     pub fn concerns_watches(&self) -> bool {
-        let mut notices = self.notices.iter();
-        notices
-            .any(|notice| matches!(notice, Notice::Subscribed { name } if root_of(name).is_some()))
+        self.subscribed_elsewhere || self.notices.iter().any(is_elsewhere)
     }
 
     fn push(&mut self, notice: Notice) {
@@ -186,6 +187,7 @@ impl Taken {
         if since.overflowed {
             return self.overflow();
         }
+        self.subscribed_elsewhere |= since.subscribed_elsewhere;
         for (mailbox, touched) in since.touched {
             self.push(Notice::Messages {
                 account: touched.account,
@@ -201,6 +203,11 @@ impl Taken {
     }
 }
 
+/// A subscription to a name of another account.
+fn is_elsewhere(notice: &Notice) -> bool {
+    matches!(notice, Notice::Subscribed { name } if root_of(name).is_some())
+}
+
 impl Own {
     fn did(&self, notice: &Notice, own: AccountId) -> bool {
         match (self, notice) {
@@ -208,7 +215,7 @@ impl Own {
             (Own::Created(created), Notice::Named { account, name, .. }) => {
                 *account == own && is_at_or_below(created, name)
             }
-            (Own::Deleted(deleted), Notice::Unnamed { account, name, .. }) => {
+            (Own::Deleted(deleted), Notice::Unnamed { account, name }) => {
                 *account == own && name == deleted
             }
             (
@@ -240,10 +247,11 @@ pub fn is_at_or_below(name: &str, parent: &str) -> bool {
 fn bytes_of(notice: &Notice) -> usize {
     let text = match notice {
         Notice::Named { name, from, .. } => name.len() + from.as_ref().map_or(0, String::len),
-        Notice::Unnamed { name, .. } | Notice::Subscribed { name } | Notice::Noted { name, .. } => {
-            name.len()
-        }
-        Notice::Messages { .. } | Notice::Access { .. } | Notice::Everything => 0,
+        Notice::Unnamed { name, .. }
+        | Notice::Access { name, .. }
+        | Notice::Subscribed { name }
+        | Notice::Noted { name, .. } => name.len(),
+        Notice::Messages { .. } | Notice::Everything => 0,
     };
     size_of::<Notice>() + text
 }

@@ -1,15 +1,14 @@
 //! The lines about mailboxes that are not open.
 
-use imap::notify::Events;
 use imap::respond::{Status, put, put_mailbox, put_reply};
 use mailbox::{AccountId, MailboxFault};
 use runtime::Connection;
 use storage::owner::Ask;
 
 use super::super::folders::{Shown, put_list_line, put_status};
-use super::super::limits::{LOOKED_AT_TOGETHER, OUTPUT_BYTES_MAX};
+use super::super::limits::OUTPUT_BYTES_MAX;
 use super::super::{Client, End, Imap, flush};
-use super::look::{self, Seen, Told, Viewer};
+use super::look::{self, Told, Viewer};
 use super::queue::Taken;
 use super::{Failure, Notify};
 
@@ -47,25 +46,32 @@ impl Told {
 }
 
 impl<K: Ask> Imap<K> {
-    /// Tells what happened in the accounts that the client watches. Where that was too much it is notified of that, and of nothing else from then on (RFC 5465 §5.8).
+    /// Tells what happened in the accounts that the client watches, some time after the last look or `at_once`. Where that was too much it is notified of that, and of
+    /// nothing else from then on (RFC 5465 §5.8). `false`: storage cannot say now.
     pub(super) async fn tell_others(
         &self,
         client: &mut Client,
         connection: &mut impl Connection,
-    ) -> Result<(), End> {
-        let Some(taken) = client.notify.as_ref().and_then(|notify| notify.take()) else {
-            return Ok(());
+        at_once: bool,
+    ) -> Result<bool, End> {
+        let notify = client.notify.as_ref();
+        let Some(taken) = notify.and_then(|notify| notify.take(at_once)) else {
+            return Ok(true);
         };
         if taken.overflowed {
             overflow(client);
-            return Ok(());
+            return Ok(true);
         }
         let rewatches = taken.concerns_watches();
-        let Some(told) = self.look_at_taken(client, taken.clone()).await else {
-            if let Some(notify) = &client.notify {
+        let told = self.look_at_taken(client, taken.clone()).await;
+        if let Some(notify) = &client.notify {
+            notify.looked();
+            if told.is_none() {
                 notify.put_back(taken);
             }
-            return Ok(());
+        }
+        let Some(told) = told else {
+            return Ok(false);
         };
         let shown = client.shown();
         for line in told {
@@ -77,7 +83,7 @@ impl<K: Ask> Imap<K> {
         if rewatches {
             self.watch_again(client).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// `None`: storage cannot say now.
@@ -111,42 +117,32 @@ impl<K: Ask> Imap<K> {
         if !viewer.set.status && accounts.len() <= 1 {
             return Ok(Ok(()));
         }
-        let asking = viewer.clone();
-        let all = self.owner.ask(move |mailboxes| async move {
-            look::all_seen(&mailboxes, &asking, &accounts).await
-        });
-        let all = match all.await {
-            Ok(Ok(all)) => all,
-            Ok(Err(fault)) => return Ok(Err(fault.into())),
-            Err(busy) => return Ok(Err(busy.into())),
-        };
-        let mut all = all.into_iter();
-        loop {
-            // until all were told
-            let some: Vec<(Seen, Events)> = all.by_ref().take(LOOKED_AT_TOGETHER).collect();
-            if some.is_empty() {
-                return Ok(Ok(()));
-            }
-            let asking = viewer.clone();
-            let told = self.owner.ask(move |mailboxes| async move {
-                let mut told = Vec::with_capacity(some.len());
-                for (seen, events) in &some {
-                    told.extend(look::first_status(&mailboxes, &asking, seen, *events).await?);
+        for account in accounts {
+            let mut after = None;
+            loop {
+                // until all of its mailboxes were told
+                let asking = viewer.clone();
+                let told = self.owner.ask(move |mailboxes| async move {
+                    look::first(&mailboxes, &asking, account, after.as_deref()).await
+                });
+                let (told, last) = match told.await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(fault)) => return Ok(Err(fault.into())),
+                    Err(busy) => return Ok(Err(busy.into())),
+                };
+                for line in told {
+                    line.put(out, shown);
+                    if out.len() > OUTPUT_BYTES_MAX {
+                        flush(out, connection).await?;
+                    }
                 }
-                Ok::<_, MailboxFault>(told)
-            });
-            let told = match told.await {
-                Ok(Ok(told)) => told,
-                Ok(Err(fault)) => return Ok(Err(fault.into())),
-                Err(busy) => return Ok(Err(busy.into())),
-            };
-            for line in told {
-                line.put(out, shown);
-                if out.len() > OUTPUT_BYTES_MAX {
-                    flush(out, connection).await?;
+                match last {
+                    Some(last) => after = Some(last),
+                    None => break,
                 }
             }
         }
+        Ok(Ok(()))
     }
 }
 

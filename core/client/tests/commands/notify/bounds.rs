@@ -157,3 +157,85 @@ fn what_is_kept_for_an_account_is_a_share_of_its_own() {
         last.ok(asked).await;
     });
 }
+
+#[test]
+fn many_changes_are_looked_at_together() {
+    run(|rig| async move {
+        let mut watcher = rig.session().await;
+        watcher
+            .ok("NOTIFY SET (personal (MessageNew MessageExpunge))")
+            .await;
+        rest(&rig).await;
+        rig.asked.set(0);
+        for _ in 0..50 {
+            rig.deliver_some(1).await;
+            let host = runtime::SessionHost::on(rig.host.clone());
+            host.sleep(std::time::Duration::from_millis(10)).await;
+        }
+        rest(&rig).await;
+        let lines = watcher.ok("NOOP").await;
+        let last = lines.last().expect("a line");
+        assert!(
+            last.starts_with("* STATUS \"INBOX\" (MESSAGES 50 "),
+            "{last}"
+        );
+        assert!(rig.asked.get() < 6, "{} trips", rig.asked.get());
+    });
+}
+
+#[test]
+fn each_of_many_mailboxes_is_told_of_once_at_the_beginning() {
+    run(|rig| async move {
+        for number in 0..600 {
+            let name = format!("f{number:03}");
+            let made = rig.mailboxes.create(rig.alice(), &name, None);
+            made.await.expect("there is room");
+        }
+        let mut watcher = rig.session().await;
+        let lines = watcher
+            .ok("NOTIFY SET STATUS (personal (MessageNew MessageExpunge))")
+            .await;
+        for number in 0..600 {
+            let begin = format!("* STATUS \"f{number:03}\" (MESSAGES 0 ");
+            let told = lines.iter().filter(|line| line.starts_with(&begin));
+            assert_eq!(told.count(), 1, "{begin}");
+        }
+    });
+}
+
+#[test]
+fn what_was_not_looked_at_yet_is_told_before_another_notify() {
+    run(|rig| async move {
+        let mut watcher = rig.session().await;
+        watcher.ok("NOTIFY SET (personal (MailboxName))").await;
+        let make = async |name: &str| {
+            let made = rig.mailboxes.create(rig.alice(), name, None).await;
+            made.expect("there is room");
+        };
+        make("a").await;
+        assert_eq!(watcher.line().await, "* LIST (\\HasNoChildren) \"/\" \"a\"");
+        make("b").await;
+        let lines = watcher.ok("NOTIFY SET (personal (MailboxName))").await;
+        assert_eq!(lines, ["* LIST (\\HasNoChildren) \"/\" \"b\""]);
+    });
+}
+
+#[test]
+fn a_watch_that_could_not_be_ended_ends_with_the_next_change() {
+    run(|rig| async move {
+        let mut session = rig.session().await;
+        session
+            .ok("NOTIFY SET (personal (MessageNew MessageExpunge))")
+            .await;
+        rig.busy.set(true);
+        drop(session);
+        // Longer than it is tried.
+        let host = runtime::SessionHost::on(rig.host.clone());
+        host.sleep(std::time::Duration::from_secs(20)).await;
+        rig.busy.set(false);
+        rest(&rig).await;
+        assert_eq!(rig.mailboxes.account_watches(), 1);
+        rig.deliver_some(1).await;
+        assert_eq!(rig.mailboxes.account_watches(), 0);
+    });
+}
