@@ -1,8 +1,10 @@
 //! COPY and MOVE: new entries that share the body (RFC 3501 §6.4.7, RFC 6851, RFC 4315 COPYUID).
 //!
 //! What does not fit one commit batch goes in several groups. A COPY of several is marked in the log until its last group (`copying.rs`): a
-//! failure takes back what is there, and so does the start after a crash. A MOVE of several is not: each message is in one of the two mailboxes
+//! failure takes back what is there, and so does the start after a crash (`back`). A MOVE of several is not: each message is in one of the two mailboxes
 //! at any moment, and a client that was cut off finds the rest where it was.
+
+mod back;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +14,7 @@ use store::Purpose;
 use crate::copying::CopyEntry;
 use crate::deliver::Standing;
 use crate::hold::Hold;
-use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
+use crate::limits::{COPIES_UNFINISHED_MAX, GROUP_MESSAGE_BYTES_MAX};
 use crate::message::MessageEntry;
 use crate::noun::Depth;
 use crate::record::Entry;
@@ -42,6 +44,15 @@ pub const KEPT_MARK: &str = "$Pop3Deleted";
 /// (source, its new UID), ascending by source, and the UIDVALIDITY of the target.
 type Pairs = (UidValidity, Vec<(Uid, Uid)>);
 
+/// A COPY of several groups, from its first on.
+#[derive(Default)]
+struct Large {
+    /// The first UID that it was given.
+    name: Option<Uid>,
+    /// It is one of those under way: many may begin before the mark of the first is in memory.
+    counted: Hold,
+}
+
 /// What a MOVE did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
@@ -64,7 +75,7 @@ impl Mailboxes {
     /// All of `uids` that exist, or none: (source, its new UID), ascending by source.
     ///
     /// More than fits one commit batch (some 2,000 messages) goes in several; when a later one fails the earlier ones are taken back, and so they
-    /// are at the start after a crash.
+    /// are at the start after a crash, as far as their originals are still there.
     pub async fn copy(
         &self,
         from: MailboxId,
@@ -177,7 +188,7 @@ impl Mailboxes {
         let mut left: BTreeSet<Uid> = uids.iter().copied().collect();
         let mut pairs = Vec::new();
         let mut uid_validity = None;
-        let mut copy = None;
+        let mut copy = Large::default();
         loop {
             match self.place_some(from, &mut left, to, how, &mut copy).await {
                 Ok((validity, more)) => {
@@ -192,8 +203,8 @@ impl Mailboxes {
                     if how.keep == Keep::Nothing {
                         return Err((fault, uid_validity.map(|validity| (validity, pairs))));
                     }
-                    let placed = pairs.iter().map(|(_, new)| *new).collect();
-                    if let Err(fault) = self.take_back(to, placed, copy).await {
+                    let name = copy.name.expect("its first group was not its last");
+                    if let Err(fault) = self.take_back(to, name).await {
                         tracing::warn!(mailbox = to.0, %fault, "copies of a failed COPY stay in the mailbox until the next start");
                     }
                     return Err((fault, None));
@@ -209,7 +220,7 @@ impl Mailboxes {
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
         how: How,
-        copy: &mut Option<Uid>,
+        copy: &mut Large,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         self.inner.room_for(Purpose::Keep, false, 1).await?;
         let lowest = left.first().copied().unwrap_or(Uid(u32::MAX));
@@ -238,7 +249,7 @@ impl Mailboxes {
         left: &mut BTreeSet<Uid>,
         to: MailboxId,
         how: How,
-        copy: &mut Option<Uid>,
+        copy: &mut Large,
         hold: &mut Hold,
     ) -> Result<Part, MailboxFault> {
         let mut state = self.inner.state.borrow_mut();
@@ -263,7 +274,8 @@ impl Mailboxes {
             let target = state.mailboxes.get(&to).expect("it is held and open");
             let uid_validity = target.head.uid_validity;
             // The others went meanwhile: what is there is all of it.
-            let done = copy.map(|copy| CopyEntry::Done { mailbox: to, copy });
+            let done = copy.name;
+            let done = done.map(|copy| CopyEntry::Done { mailbox: to, copy });
             if done.is_some() {
                 hold.pend(target, &self.inner.settled);
             }
@@ -273,9 +285,17 @@ impl Mailboxes {
                 entries: done.into_iter().map(Entry::from).collect(),
             });
         }
-        let in_groups = keep == Keep::Source && (copy.is_some() || !left.is_empty());
-        if in_groups && !left.is_empty() && !state.has_room_for_copy(copy.is_none()) {
-            return Err(MailboxFault::TooMany("large copies at once"));
+        let begins = copy.name.is_none();
+        let in_groups = keep == Keep::Source && !(begins && left.is_empty());
+        if in_groups && !left.is_empty() {
+            let begun = &self.inner.copies_begun;
+            let is_one_more = begins && begun.get() as usize >= COPIES_UNFINISHED_MAX;
+            if is_one_more || !state.has_room_for_copy(begins) {
+                return Err(MailboxFault::TooMany("large copies at once"));
+            }
+            if begins {
+                copy.counted.pin(begun);
+            }
         }
         let bytes = messages
             .iter()
@@ -318,7 +338,7 @@ impl Mailboxes {
         let mut entries = vec![place.into()];
         if in_groups {
             let last = pairs.last().expect("there are messages").1;
-            let name = *copy.get_or_insert(placed.uid);
+            let name = *copy.name.get_or_insert(placed.uid);
             let mark = match left.is_empty() {
                 true => CopyEntry::Done {
                     mailbox: to,
@@ -326,6 +346,7 @@ impl Mailboxes {
                 },
                 false => CopyEntry::Part {
                     mailbox: to,
+                    from,
                     copy: name,
                     ranges: vec![(placed.uid, last)],
                 },
@@ -350,92 +371,6 @@ impl Mailboxes {
             pairs,
             entries,
         })
-    }
-
-    /// RFC 3501 §6.4.7: a COPY that fails leaves the target as it was. The mark of `copy` goes with the last of them.
-    async fn take_back(
-        &self,
-        mailbox: MailboxId,
-        uids: Vec<Uid>,
-        copy: Option<Uid>,
-    ) -> Result<(), MailboxFault> {
-        let mut rest = &uids[..];
-        loop {
-            // until `rest` is empty: once at least, for the mark
-            let (some, later) = rest.split_at(rest.len().min(UIDS_PER_RECORD_MAX));
-            rest = later;
-            let depth = Depth::from_lowest(some.first().copied());
-            let mut hold = self.hold_open(mailbox, depth).await?;
-            let mut entries: Vec<Entry> = Vec::new();
-            {
-                let mut state = self.inner.state.borrow_mut();
-                let Some(entry) = state.mailboxes.get_mut(&mailbox) else {
-                    return Err(MailboxFault::NoMailbox);
-                };
-                hold.pend(entry, &self.inner.settled);
-                if !some.is_empty() {
-                    let expunge = MessageEntry::Expunge {
-                        mailbox,
-                        modseq: entry.next_modseq(),
-                        deleted_only: false,
-                        uids: some.to_vec(),
-                    };
-                    entries.push(expunge.into());
-                }
-            }
-            if let (true, Some(copy)) = (rest.is_empty(), copy) {
-                entries.push(CopyEntry::Done { mailbox, copy }.into());
-            }
-            if !entries.is_empty() {
-                self.inner.commit(Vec::new(), entries, hold).await?;
-            }
-            if rest.is_empty() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// After a crash: what large COPYs had placed that were not at their end. What cannot be taken back now stays marked for the next start.
-    pub(crate) async fn take_back_unfinished(&self) {
-        let unfinished = self.inner.state.borrow().unfinished.clone();
-        for ((mailbox, copy), ranges) in unfinished {
-            let count = ranges.len();
-            match self.take_back_copy(mailbox, copy, &ranges).await {
-                Ok(()) => {
-                    tracing::info!(
-                        mailbox = mailbox.0,
-                        ranges = count,
-                        "an unfinished COPY was taken back"
-                    );
-                }
-                Err(fault) => {
-                    tracing::warn!(mailbox = mailbox.0, %fault, "an unfinished COPY stays in the mailbox until the next start");
-                }
-            }
-        }
-    }
-
-    /// What is left of it in the mailbox.
-    async fn take_back_copy(
-        &self,
-        mailbox: MailboxId,
-        copy: Uid,
-        ranges: &[(Uid, Uid)],
-    ) -> Result<(), MailboxFault> {
-        let depth = Depth::from_lowest(ranges.first().map(|(low, _)| *low));
-        let uids = {
-            let _hold = self.hold_open(mailbox, depth).await?;
-            let state = self.inner.state.borrow();
-            let messages = state.mailboxes.get(&mailbox).map(|entry| &entry.messages);
-            let uids = messages.into_iter().flat_map(|messages| messages.iter());
-            let uids = uids.map(|message| message.uid);
-            let is_of_it = |uid: &Uid| {
-                let after = ranges.partition_point(|(low, _)| low <= uid);
-                after > 0 && ranges[after - 1].1 >= *uid
-            };
-            uids.filter(is_of_it).collect()
-        };
-        self.take_back(mailbox, uids, Some(copy)).await
     }
 }
 

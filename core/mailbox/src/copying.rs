@@ -3,11 +3,12 @@
 //!
 //! | record | payload |
 //! |---|---|
-//! | 58 `Part` | protective magic, mailbox, first UID of the copy, ranges of UIDs |
+//! | 58 `Part` | protective magic, mailbox, source, first UID of the copy, ranges of UIDs |
 //! | 59 `Done` | mailbox, first UID of the copy |
 //!
 //! `Part` is in the group that places the messages, `Done` in the last one, or in the one that takes the last of them back. The next start
-//! takes back what is not done (`Mailboxes::take_back_unfinished`), before a client sees it. The client of such a COPY was answered nothing.
+//! takes back what is not done (`copy/back.rs`), as far as the source still has it. The client of such a COPY was answered nothing, or NO where
+//! the volume could not be written.
 //!
 //! Rows of `UNFINISHED`. A snapshot of the mailbox forgets its copies, as it does what went (`row/gone.rs`), and names those that are not done
 //! behind its last part, in the same group. Without that, a log of which reclaim had freed the segment of `Done` and not that of `Part` would
@@ -35,6 +36,8 @@ pub enum CopyEntry {
     Part {
         /// Where it places them.
         mailbox: MailboxId,
+        /// Where the originals are.
+        from: MailboxId,
         /// The first UID that it was given, which names it.
         copy: Uid,
         /// Ascending, both ends included.
@@ -49,12 +52,14 @@ impl Noun for CopyEntry {
         match self {
             CopyEntry::Part {
                 mailbox,
+                from,
                 copy,
                 ranges,
             } => {
                 // Because of it messages go at the next start.
                 put_magic(out);
                 out.put_varint(mailbox.0);
+                out.put_varint(from.0);
                 out.put_varint(u64::from(copy.0));
                 put_ranges(out, ranges);
                 PART
@@ -73,6 +78,7 @@ impl Noun for CopyEntry {
                 read_magic(reader)?;
                 CopyEntry::Part {
                     mailbox: MailboxId(reader.varint()?),
+                    from: MailboxId(reader.varint()?),
                     copy: Uid(read_u32(reader)?),
                     ranges: read_ranges(reader)?,
                 }
@@ -90,6 +96,7 @@ impl Noun for CopyEntry {
         vec![
             CopyEntry::Part {
                 mailbox,
+                from: MailboxId(8),
                 copy,
                 ranges: vec![(Uid(3), Uid(9)), (Uid(12), Uid(12))],
             },
@@ -127,6 +134,7 @@ impl Noun for CopyEntry {
         match self {
             CopyEntry::Part {
                 mailbox,
+                from,
                 copy,
                 ranges,
             } => {
@@ -134,7 +142,7 @@ impl Noun for CopyEntry {
                 if !state.mailboxes.contains_key(mailbox) {
                     return Effect::Absent;
                 }
-                state.note_copying(*mailbox, *copy, ranges);
+                state.note_copying(*mailbox, *from, *copy, ranges);
                 Effect::Applied
             }
             CopyEntry::Done { mailbox, copy } => match state.note_copied(*mailbox, *copy) {

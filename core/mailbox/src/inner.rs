@@ -75,6 +75,8 @@ pub struct Inner {
     pub pass: RefCell<Option<Pass>>,
     /// A COPY places so many bytes of encoded messages in one group.
     pub copy_group_bytes: Cell<usize>,
+    /// COPYs of several groups that are under way.
+    pub copies_begun: Rc<Cell<u32>>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
     /// Walks of all chunk rows, for tests of what reclaim costs at rest.

@@ -164,7 +164,7 @@ const _: () = assert!(CHUNK_MESSAGES.is_power_of_two());
 const _: () = assert!(UIDS_PER_RECORD_MAX * 10 <= 512 * KIB);
 // The last part of a snapshot has them all beside it.
 const _: () = assert!(
-    GROUP_MESSAGE_BYTES_MAX + COPY_RANGES_MAX * 10 + COPIES_UNFINISHED_MAX * 32 <= 512 * KIB
+    GROUP_MESSAGE_BYTES_MAX + COPY_RANGES_MAX * 10 + COPIES_UNFINISHED_MAX * 48 <= 512 * KIB
 );
 
 // The row of an account whose every bound is reached, with its numbers, is a record that fits.

@@ -89,6 +89,7 @@ impl Mailboxes {
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
             copy_group_bytes: Cell::new(GROUP_MESSAGE_BYTES_MAX),
+            copies_begun: Rc::default(),
             rows_read: Cell::new(0),
             marks: Cell::new(0),
         });

@@ -9,7 +9,7 @@
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
 //! | `GONE` | mailbox (u64 big-endian) | UIDs that were expunged lately |
 //! | `SHARES` | account (u32 big-endian) | whom its access lists give rights to |
-//! | `UNFINISHED` | mailbox (u64 big-endian), first UID of the copy (u32 big-endian) | ranges of UIDs that a COPY under way has placed |
+//! | `UNFINISHED` | mailbox (u64 big-endian), first UID of the copy (u32 big-endian) | source, and ranges of UIDs, of a COPY under way |
 //! | `CONDEMNED` | mailbox (u64 big-endian) | empty: deleted, its chunks are still to be cleared away |
 //!
 //! A message's chunk is its UID divided by `CHUNK_MESSAGES`: no row is ever split or merged, and the row to rewrite after
@@ -40,9 +40,7 @@ pub use message::{
 };
 pub use notes::{Notes, put_value, read_value};
 pub use tree::{Folder, Tree, name_bytes_max, put_special_use, read_special_use};
-pub use unfinished::{
-    copy_key, decode_ranges, encode_ranges, put_ranges, read_copy_key, read_ranges,
-};
+pub use unfinished::{copy_key, decode_copy, encode_copy, put_ranges, read_copy_key, read_ranges};
 
 use base::cursor::Reader;
 use mail::Uid;

@@ -18,6 +18,7 @@ mod unfinished;
 pub use digests::{DigestCounts, Digests};
 pub use mailbox::{MailboxEntry, count};
 pub use rows::{Cleared, Writing};
+pub use unfinished::Unfinished;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -48,8 +49,8 @@ pub struct State {
     pub shares_count: usize,
     /// What access lists and notes of the accounts in memory take.
     account_beside_bytes: usize,
-    /// COPYs that placed some of their messages and not all, by target and first UID, with the ranges of UIDs that they placed.
-    pub unfinished: BTreeMap<(MailboxId, Uid), Vec<(Uid, Uid)>>,
+    /// COPYs that placed some of their messages and not all, by target and first UID.
+    pub unfinished: BTreeMap<(MailboxId, Uid), Unfinished>,
     /// Those that differ from the projection.
     unfinished_dirty: BTreeMap<(MailboxId, Uid), Epoch>,
     /// Deleted, with chunk rows still to be cleared away.

@@ -25,6 +25,7 @@ use crate::pass::Pass;
 use crate::record::Entry;
 use crate::row;
 use crate::snapshot::MailboxSnapshot;
+use crate::state::Unfinished;
 use crate::tree::TreeEntry;
 use crate::{AccountId, MailboxFault, MailboxId, Mailboxes};
 
@@ -255,7 +256,7 @@ impl Mailboxes {
                 bytes += SNAPSHOT_BYTES + head.messages as usize * SNAPSHOT_MESSAGE_BYTES;
                 let copies = state.copies_into(*mailbox);
                 bytes += copies
-                    .map(|(_, ranges)| 32 + 10 * ranges.len())
+                    .map(|(_, copy)| 48 + 10 * copy.ranges.len())
                     .sum::<usize>();
             }
         }
@@ -360,10 +361,11 @@ impl Mailboxes {
                 return Ok(());
             };
             let parts = MailboxSnapshot::parts(mailbox, &entry.head, &entry.messages);
-            let part = |(copy, ranges): (Uid, &[(Uid, Uid)])| CopyEntry::Part {
+            let part = |(copy, unfinished): (Uid, &Unfinished)| CopyEntry::Part {
                 mailbox,
+                from: unfinished.from,
                 copy,
-                ranges: ranges.to_vec(),
+                ranges: unfinished.ranges.clone(),
             };
             let copies: Vec<CopyEntry> = state.copies_into(mailbox).map(part).collect();
             (parts, copies)

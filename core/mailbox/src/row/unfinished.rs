@@ -21,20 +21,22 @@ pub fn read_copy_key(key: &[u8]) -> Result<(MailboxId, Uid), Broken> {
     Ok((super::read_mailbox_key(mailbox)?, Uid(copy)))
 }
 
-/// The value of a row.
-pub fn encode_ranges(ranges: &[(Uid, Uid)]) -> Vec<u8> {
+/// The value of a row: where the originals are, and what was placed.
+pub fn encode_copy(from: MailboxId, ranges: &[(Uid, Uid)]) -> Vec<u8> {
     let mut out = vec![ROW_VERSION];
+    out.put_varint(from.0);
     put_ranges(&mut out, ranges);
     out
 }
 
-/// The pair of `encode_ranges`.
-pub fn decode_ranges(value: &[u8]) -> Result<Vec<(Uid, Uid)>, Broken> {
+/// The pair of `encode_copy`.
+pub fn decode_copy(value: &[u8]) -> Result<(MailboxId, Vec<(Uid, Uid)>), Broken> {
     let reader = &mut Reader::new(value);
     version(reader)?;
+    let from = MailboxId(reader.varint()?);
     let ranges = read_ranges(reader)?;
     if reader.is_empty() {
-        Ok(ranges)
+        Ok((from, ranges))
     } else {
         Err(Broken)
     }

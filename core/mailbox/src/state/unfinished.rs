@@ -6,19 +6,40 @@ use store::Change;
 use super::{Epoch, State};
 use crate::MailboxId;
 use crate::limits::{COPIES_UNFINISHED_MAX, COPY_RANGES_MAX};
-use crate::row::{self, Broken, copy_key, decode_ranges, encode_ranges, read_copy_key};
+use crate::row::{self, Broken, copy_key, decode_copy, encode_copy, read_copy_key};
+
+/// What a COPY has placed so far.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// Where the originals are.
+    pub from: MailboxId,
+    /// Ascending, both ends included.
+    pub ranges: Vec<(Uid, Uid)>,
+}
 
 impl State {
     /// A row of `UNFINISHED`.
     pub fn install_copy(&mut self, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+        let (from, ranges) = decode_copy(value)?;
         self.unfinished
-            .insert(read_copy_key(key)?, decode_ranges(value)?);
+            .insert(read_copy_key(key)?, Unfinished { from, ranges });
         Ok(())
     }
 
     /// The copy placed these messages too; `ranges` ascend, and so do those of one copy in the log.
-    pub fn note_copying(&mut self, mailbox: MailboxId, copy: Uid, ranges: &[(Uid, Uid)]) {
-        let known = self.unfinished.entry((mailbox, copy)).or_default();
+    pub fn note_copying(
+        &mut self,
+        mailbox: MailboxId,
+        from: MailboxId,
+        copy: Uid,
+        ranges: &[(Uid, Uid)],
+    ) {
+        let begun = || Unfinished {
+            from,
+            ranges: Vec::new(),
+        };
+        let known = self.unfinished.entry((mailbox, copy));
+        let known = &mut known.or_insert_with(begun).ranges;
         for (low, high) in ranges {
             match known.last_mut() {
                 Some(last) if last.1.0.checked_add(1) == Some(low.0) => last.1 = *high,
@@ -53,15 +74,16 @@ impl State {
     }
 
     /// Those into `mailbox`.
-    pub fn copies_into(&self, mailbox: MailboxId) -> impl Iterator<Item = (Uid, &[(Uid, Uid)])> {
+    pub fn copies_into(&self, mailbox: MailboxId) -> impl Iterator<Item = (Uid, &Unfinished)> {
         self.unfinished
             .range((mailbox, Uid(0))..=(mailbox, Uid(u32::MAX)))
-            .map(|((_, copy), ranges)| (*copy, &ranges[..]))
+            .map(|((_, copy), unfinished)| (*copy, unfinished))
     }
 
     /// Ranges of all of them.
     pub fn copied_ranges(&self) -> usize {
-        self.unfinished.values().map(Vec::len).sum()
+        let copies = self.unfinished.values();
+        copies.map(|copy| copy.ranges.len()).sum()
     }
 
     /// Whether a copy may go on for one more range, or begin.
@@ -73,11 +95,11 @@ impl State {
     /// Rows that differ from the projection.
     pub(super) fn collect_copies(&self, changes: &mut Vec<Change>) {
         for (mailbox, copy) in self.unfinished_dirty.keys() {
-            let ranges = self.unfinished.get(&(*mailbox, *copy));
+            let unfinished = self.unfinished.get(&(*mailbox, *copy));
             changes.push(Change {
                 table: row::UNFINISHED,
                 key: copy_key(*mailbox, *copy),
-                value: ranges.map(|ranges| encode_ranges(ranges)),
+                value: unfinished.map(|copy| encode_copy(copy.from, &copy.ranges)),
             });
         }
     }

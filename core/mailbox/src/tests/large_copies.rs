@@ -1,5 +1,7 @@
 //! COPYs of several groups: all of them or nothing, wherever the power fails, and from the log alone.
 
+use std::cell::Cell;
+
 use super::*;
 use crate::copying::CopyEntry;
 use crate::hold::Hold;
@@ -171,6 +173,7 @@ fn marks_outlast_reclaim_for_copies_that_are_not_done_only() {
             let copy = Uid(11);
             let part = CopyEntry::Part {
                 mailbox: archive,
+                from: inbox,
                 copy,
                 ranges: vec![(Uid(11), Uid(20))],
             };
@@ -210,9 +213,10 @@ fn marks_outlast_reclaim_for_copies_that_are_not_done_only() {
 fn a_mailbox_that_goes_takes_its_marks_along() {
     let rig = Rig::new(48);
     rig.block_on(async {
-        let (mailboxes, _, archive, _) = prepared(&rig).await;
+        let (mailboxes, inbox, archive, _) = prepared(&rig).await;
         let part = CopyEntry::Part {
             mailbox: archive,
+            from: inbox,
             copy: Uid(1),
             ranges: vec![(Uid(1), Uid(5))],
         };
@@ -238,12 +242,157 @@ fn copies_that_may_be_under_way_are_bounded() {
         let (mailboxes, inbox, archive, all) = prepared(&rig).await;
         for copy in 0..limits::COPIES_UNFINISHED_MAX as u32 {
             let mut state = mailboxes.inner.state.borrow_mut();
-            state.note_copying(inbox, Uid(1 + copy), &[(Uid(1 + copy), Uid(1 + copy))]);
+            let uid = Uid(1 + copy);
+            state.note_copying(inbox, archive, uid, &[(uid, uid)]);
         }
         let fault = mailboxes.copy(inbox, &all, archive).await.unwrap_err();
         assert!(matches!(fault, MailboxFault::TooMany(_)), "{fault:?}");
         assert_eq!(count(&mailboxes, archive).await, 0);
         // One that fits a group needs no mark.
         mailboxes.copy(inbox, &all[..20], archive).await.unwrap();
+    });
+}
+
+/// A COPY was answered NO and could not be taken back, or a crash cut it, and meanwhile a person deleted originals of which there were copies.
+#[test]
+fn a_copy_whose_original_is_gone_stays() {
+    for source_goes in [false, true] {
+        let rig = Rig::new(50);
+        let archive = rig.block_on(async {
+            let (mailboxes, inbox, archive, all) = prepared(&rig).await;
+            let ada = mailboxes.account(&address("ada")).await.unwrap().unwrap();
+            let work = mailboxes.create(ada.id, "Work", None).await.unwrap();
+            mailboxes.copy(inbox, &all[..20], work).await.unwrap();
+            mailboxes.copy(work, &all[..20], archive).await.unwrap();
+            let part = CopyEntry::Part {
+                mailbox: archive,
+                from: work,
+                copy: Uid(11),
+                ranges: vec![(Uid(11), Uid(20))],
+            };
+            marked(&mailboxes, vec![part]).await;
+            // They are in INBOX too, but that is not where they were copied from.
+            match source_goes {
+                true => mailboxes.delete(ada.id, "Work").await.unwrap(),
+                false => {
+                    let gone = mailboxes.remove(work, &all[10..15]).await.unwrap();
+                    assert_eq!(gone.len(), 5);
+                }
+            }
+            archive
+        });
+        rig.crash();
+        rig.block_on(async {
+            let mailboxes = rig.open().await;
+            assert_eq!(unfinished(&mailboxes), 0);
+            let view = mailboxes.view(archive).await.unwrap();
+            let uids: Vec<u32> = view.messages.iter().map(|message| message.uid.0).collect();
+            let last = if source_goes { 20 } else { 15 };
+            assert_eq!(uids, (1..=last).collect::<Vec<u32>>());
+        });
+    }
+}
+
+#[test]
+fn a_copy_into_its_own_mailbox_is_not_its_own_original() {
+    let rig = Rig::new(51);
+    let archive = rig.block_on(async {
+        let (mailboxes, inbox, archive, all) = prepared(&rig).await;
+        mailboxes.copy(inbox, &all[..20], archive).await.unwrap();
+        mailboxes.copy(archive, &all[..10], archive).await.unwrap();
+        mailboxes.remove(archive, &all[..5]).await.unwrap();
+        let part = CopyEntry::Part {
+            mailbox: archive,
+            from: archive,
+            copy: Uid(21),
+            ranges: vec![(Uid(21), Uid(30))],
+        };
+        marked(&mailboxes, vec![part]).await;
+        archive
+    });
+    rig.crash();
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        assert_eq!(unfinished(&mailboxes), 0);
+        let view = mailboxes.view(archive).await.unwrap();
+        let uids: Vec<u32> = view.messages.iter().map(|message| message.uid.0).collect();
+        assert_eq!(uids, (6..=25).collect::<Vec<u32>>());
+    });
+}
+
+/// The marks of copies that begin in one turn are not in memory when the next one looks; more rows than planned for would refuse every opening.
+#[test]
+fn copies_that_begin_together_are_bounded() {
+    let rig = Rig::new(52);
+    rig.block_on(async {
+        let (mailboxes, inbox, archive, all) = prepared(&rig).await;
+        mailboxes.copy_in_groups_of(400);
+        let (ended, most) = (Rc::new(Cell::new((0, 0))), Rc::new(Cell::new(0)));
+        let count = 3 * limits::COPIES_UNFINISHED_MAX;
+        for _ in 0..count {
+            let (mailboxes, ended, most) = (mailboxes.clone(), ended.clone(), most.clone());
+            let some = all[..3].to_vec();
+            rig.world.io().host.spawn(Box::pin(async move {
+                let copied = mailboxes.copy(inbox, &some, archive).await;
+                most.set(most.get().max(unfinished(&mailboxes)));
+                let (done, refused) = ended.get();
+                ended.set(match copied {
+                    Ok(_) => (done + 1, refused),
+                    Err(MailboxFault::TooMany(_)) => (done, refused + 1),
+                    Err(fault) => panic!("{fault:?}"),
+                });
+            }));
+        }
+        let host = rig.world.io().host;
+        while ended.get().0 + ended.get().1 < count {
+            base::host::sleep_us(&*host, 20).await;
+            most.set(most.get().max(unfinished(&mailboxes)));
+        }
+        let (done, refused) = ended.get();
+        assert!(done >= limits::COPIES_UNFINISHED_MAX && refused > 0);
+        assert!(most.get() > 1 && most.get() <= limits::COPIES_UNFINISHED_MAX);
+        assert_eq!(unfinished(&mailboxes), 0);
+    });
+}
+
+/// Of more messages than a deletion may take at once.
+#[test]
+fn a_large_take_back_goes_in_steps() {
+    let rig = Rig::of_size(53, 48 << 20, 1 << 20);
+    let archive = rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..MESSAGES {
+            let placed = mailboxes
+                .deliver(delivery(number, vec![to(ada, "INBOX")]))
+                .await;
+            assert!(placed.iter().all(Result::is_ok));
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let archive = mailboxes.find(ada, "Archive").await.unwrap();
+        let all: Vec<Uid> = (1..=MESSAGES as u32).map(Uid).collect();
+        let at_once = mailboxes.store().rows_at_once() / 2 * u64::from(limits::CHUNK_MESSAGES);
+        let mut ranges = Vec::new();
+        for _ in 0..=3 * at_once / MESSAGES {
+            let (_, pairs) = mailboxes.copy(inbox, &all, archive).await.unwrap();
+            ranges.push((pairs[0].1, pairs[pairs.len() - 1].1));
+            mailboxes.checkpoint().await.unwrap();
+        }
+        assert!(count(&mailboxes, archive).await > 3 * at_once);
+        let part = CopyEntry::Part {
+            mailbox: archive,
+            from: inbox,
+            copy: ranges[0].0,
+            ranges,
+        };
+        marked(&mailboxes, vec![part]).await;
+        mailboxes.checkpoint().await.unwrap();
+        archive
+    });
+    rig.crash();
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        assert_eq!(unfinished(&mailboxes), 0);
+        assert_eq!(count(&mailboxes, archive).await, 0);
     });
 }

@@ -42,6 +42,11 @@ impl<'f> Loads<'f> {
         });
     }
 
+    /// The next chunk cannot be asked for: that is said behind those that were.
+    fn refused(&mut self, failure: Failure) {
+        self.0.push_back(Load::Ended(Err(failure)));
+    }
+
     /// The chunk that was asked for first; `None`: none is under way.
     async fn next(&mut self) -> Result<Option<Chunk>, Failure> {
         let ended = match self.0.pop_front() {
@@ -82,12 +87,14 @@ impl<K: Ask> Imap<K> {
         loads: &mut Loads<'f>,
     ) -> Result<Option<Chunk>, Failure> {
         while loads.0.len() < LOADS_AT_ONCE {
-            match self
-                .take(reading, wanted, ahead, loads.0.is_empty())
-                .await?
-            {
-                Some((chunk, scale)) => loads.begin(self.read(wanted, chunk, scale)).await,
-                None => break,
+            let is_only = loads.0.is_empty();
+            match self.take(reading, wanted, ahead, is_only).await {
+                Ok(Some((chunk, scale))) => loads.begin(self.read(wanted, chunk, scale)).await,
+                Ok(None) => break,
+                Err(failure) => {
+                    loads.refused(failure);
+                    break;
+                }
             }
         }
         loads.next().await
@@ -172,5 +179,33 @@ impl<K: Ask> Imap<K> {
             chunk.bodies = chunk.messages.iter().map(body_of).collect();
         }
         Ok(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::message;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_is_sent_before_the_failure_behind_it() {
+        let chunk = |number| Chunk {
+            messages: vec![(number, message(number, 1))],
+            ..Chunk::default()
+        };
+        let mut loads = Loads::default();
+        loads.begin(async { Ok(chunk(1)) }).await;
+        let later = async {
+            tokio::task::yield_now().await;
+            Ok(chunk(2))
+        };
+        loads.begin(later).await;
+        loads.refused(Failure::Busy);
+        for number in [1, 2] {
+            let read = loads.next().await.ok().flatten();
+            assert_eq!(read.map(|chunk| chunk.messages[0].0), Some(number));
+        }
+        assert!(matches!(loads.next().await, Err(Failure::Busy)));
+        assert!(matches!(loads.next().await, Ok(None)));
     }
 }
