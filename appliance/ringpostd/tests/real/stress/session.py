@@ -153,11 +153,19 @@ class Session:
         for uid in uids:
             if uid in self.entries:
                 self.entries.remove(uid)
-            elif None in self.entries:
-                self.entries.remove(None)
             else:
-                self.fault(f"{text}, and {uid} was not there")
+                self.entries.pop(self.unknown(uid, text))
             self.model.saw(self.box, uid, "gone", None, self.start, self.name)
+
+    def unknown(self, uid, text):
+        """Where a message of this UID may be whose UID was not told yet: UIDs rise with the numbers."""
+        for index, entry in enumerate(self.entries):
+            if entry is None:
+                before = [other for other in self.entries[:index] if other is not None]
+                behind = [other for other in self.entries[index:] if other is not None]
+                if (not before or before[-1] < uid) and (not behind or uid < behind[0]):
+                    return index
+        self.fault(f"{text}, and {uid} was not there")
 
     def searched(self, text):
         if text.startswith("SEARCH"):

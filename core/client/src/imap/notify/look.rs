@@ -318,8 +318,18 @@ pub(super) async fn told(
     let mut touched: BTreeMap<MailboxId, Touched> = taken.touched.clone();
     let views = views(mailboxes, viewer, taken).await?;
     let mut told = Vec::new();
+    let mut listed = BTreeSet::new();
     for notice in &taken.notices {
-        told.extend(told_of(&views, viewer, notice));
+        // A folder that was made and then shared is in two notices, and is as it is now.
+        let lines = told_of(&views, viewer, notice).into_iter();
+        told.extend(lines.filter(|line| match line {
+            Told::List {
+                name,
+                old_name: None,
+                ..
+            } => listed.insert(name.clone()),
+            _ => true,
+        }));
         // INBOX is another mailbox now.
         if let Notice::Named { account, name, .. } = notice
             && name == "INBOX"
